@@ -1,0 +1,1 @@
+"""Starts real brokers and talks to them from outside: nothing here imports the product."""

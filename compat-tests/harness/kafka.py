@@ -1,0 +1,108 @@
+"""How Apache Kafka is started, the yardstick: a test that fails there is a wrong test.
+
+One KRaft node from the jars of Maven Central. The class path is resolved once and kept in ~/.cache/tailrace; needs `mvn` and
+Java 17. `wal.sync=always` becomes a flush per batch, the product's other settings have no counterpart and are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.process import HOST, Broker, Setting, Settings, free_port
+
+VERSION = "4.3.1"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tailrace" / f"kafka-{VERSION}"
+CLUSTER_ID = "dGFpbHJhY2UtY29tcGF0MA"
+
+POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>tailrace.compat</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{VERSION}</version></dependency>
+  </dependencies>
+</project>
+"""
+
+
+def class_path() -> str:
+    """The jars of Apache Kafka and what they need, fetched by Maven on first use."""
+    resolved = CACHE / "classpath.txt"
+    if not resolved.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        (CACHE / "pom.xml").write_text(POM)
+        subprocess.run(
+            ["mvn", "-q", "-B", "dependency:build-classpath", f"-Dmdep.outputFile={resolved}"],
+            cwd=CACHE,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            timeout=900,
+        )
+    return resolved.read_text().strip()
+
+
+class Kafka(Broker):
+    """`kafka.Kafka` as a child, broker and controller in one."""
+
+    name = "kafka"
+    ready_timeout = 90.0
+
+    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
+        super().__init__(HOST, free_port())
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.log_path = folder / "kafka.log"
+        self.settings: dict[Setting, str | int] = dict(settings or {})
+        self._controller_port = free_port()
+
+    def start(self) -> None:
+        properties = self._write_properties()
+        if not (self.data_dir / "meta.properties").exists():
+            subprocess.run(
+                [
+                    *self._java("128m"),
+                    "kafka.tools.StorageTool",
+                    "format",
+                    "-t",
+                    CLUSTER_ID,
+                    "-c",
+                    str(properties),
+                    "--standalone",
+                ],
+                check=True,
+                capture_output=True,
+                timeout=60,
+            )
+        super().start()
+
+    def _java(self, heap: str) -> list[str]:
+        return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path()]
+
+    def command(self) -> Sequence[str]:
+        return [*self._java("512m"), "kafka.Kafka", str(self._write_properties())]
+
+    def _write_properties(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        synced = self.settings.get(Setting.WAL_SYNC) == "always"
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{HOST}:{self._controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.bootstrap.servers": f"{HOST}:{self._controller_port}",
+            "log.dirs": self.data_dir,
+            "offsets.topic.replication.factor": 1,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "share.coordinator.state.topic.replication.factor": 1,
+            "group.initial.rebalance.delay.ms": 0,
+            "num.recovery.threads.per.data.dir": 2,
+            **({"log.flush.interval.messages": 1} if synced else {}),
+        }
+        path = self.folder / "server.properties"
+        path.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+        return path
