@@ -1,0 +1,1 @@
+"""The Kafka protocol: frames, message schemas, connections and one handler per API."""

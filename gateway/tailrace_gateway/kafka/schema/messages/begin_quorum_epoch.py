@@ -1,0 +1,54 @@
+"""BeginQuorumEpoch: API key 53."""
+
+from __future__ import annotations
+
+from tailrace_gateway.kafka.schema.declare import Message, Struct, array, f, int16, int32, string, uint16, uuid
+
+
+class RequestPartitionData(Struct):
+    partition_index: int = f(int32, "0+")
+    voter_directory_id: bytes = f(uuid, "1+", ignorable=True)
+    leader_id: int = f(int32, "0+")
+    leader_epoch: int = f(int32, "0+")
+
+
+class RequestTopicData(Struct):
+    topic_name: str = f(string, "0+")
+    partitions: list[RequestPartitionData] = f(array(RequestPartitionData), "0+")
+
+
+class LeaderEndpoint(Struct):
+    name: str = f(string, "1+")
+    host: str = f(string, "1+")
+    port: int = f(uint16, "1+")
+
+
+class BeginQuorumEpochRequest(Message, api_key=53, versions="0-1", flexible="1+"):
+    cluster_id: str | None = f(string, "0+", nullable="0+", default=None)
+    voter_id: int = f(int32, "1+", default=-1, ignorable=True)
+    topics: list[RequestTopicData] = f(array(RequestTopicData), "0+")
+    leader_endpoints: list[LeaderEndpoint] = f(array(LeaderEndpoint), "1+", ignorable=True)
+
+
+class ResponsePartitionData(Struct):
+    partition_index: int = f(int32, "0+")
+    error_code: int = f(int16, "0+")
+    leader_id: int = f(int32, "0+")
+    leader_epoch: int = f(int32, "0+")
+
+
+class ResponseTopicData(Struct):
+    topic_name: str = f(string, "0+")
+    partitions: list[ResponsePartitionData] = f(array(ResponsePartitionData), "0+")
+
+
+class NodeEndpoint(Struct):
+    node_id: int = f(int32, "1+")
+    host: str = f(string, "1+")
+    port: int = f(uint16, "1+")
+
+
+class BeginQuorumEpochResponse(Message, api_key=53, versions="0-1", flexible="1+"):
+    error_code: int = f(int16, "0+")
+    topics: list[ResponseTopicData] = f(array(ResponseTopicData), "0+")
+    node_endpoints: list[NodeEndpoint] = f(array(NodeEndpoint), "1+", tag=0)
