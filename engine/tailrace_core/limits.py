@@ -1,0 +1,19 @@
+"""Bounds that nobody needs to choose, each with its reason. What a person may choose is in settings.py."""
+
+from typing import Final
+
+HTTP_HEADER_BYTES_MAX: Final = 16 << 10
+"""A request line with its headers; scrapers send some hundred bytes, browsers with cookies some thousand."""
+HTTP_BODY_BYTES_MAX: Final = 64 << 10
+"""No route takes more; a body is held in memory."""
+HTTP_CONNECTIONS_MAX: Final = 64
+"""Scrapers and probes are few; more are refused so that they cannot take the broker's file descriptors."""
+HTTP_REQUEST_SECONDS_MAX: Final = 10.0
+"""From a request's first byte to its last, and for a client to take its answer: a stalled peer holds no slot."""
+HTTP_IDLE_SECONDS_MAX: Final = 60.0
+"""Between two requests of a kept connection: above the usual scrape interval of 15 or 30 s."""
+
+LOG_REPEATS_MAX: Final = 5
+"""Noisy records (those that one client or one disk can cause by the thousand) of one place in the code ..."""
+LOG_REPEATS_SECONDS: Final = 10.0
+"""... within this time; the rest are counted and told with the next one."""
