@@ -119,7 +119,7 @@ class Field:
         self.compact = version_range(flexible)
         """The versions in which the field may be compact, if its message is flexible in them."""
         if default is _IMPLICIT and isinstance(kind, Fixed | Blob):
-            default = kind.default
+            default = b"" if kind is raw_records and not self.nullable else kind.default
         self.default = default
         """A plain value, or something that no code looks at: `default_is_new` says that it is a new list or struct."""
 
@@ -142,9 +142,9 @@ def f(
     """Declare a field.
 
     nullable: the versions in which it may be None. tag: the field stands in the tag section, in all its versions.
-    default: without it, zero, "", an empty list, a struct of defaults; for records None. ignorable: an encoder drops
-    a value that the version has no field for, instead of refusing it. flexible: the versions in which its length may
-    be compact (the client id of the request header never is).
+    default: without it, zero, "", an empty list, a struct of defaults; for records None if they ever may be.
+    ignorable: an encoder drops a value that the version has no field for, instead of refusing it. flexible: the
+    versions in which its length may be compact (the client id of the request header never is).
     """
     return Field(kind, versions, nullable, tag, default, ignorable, flexible)
 

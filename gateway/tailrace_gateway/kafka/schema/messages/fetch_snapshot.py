@@ -55,7 +55,7 @@ class ResponsePartitionSnapshot(Struct):
     current_leader: LeaderIdAndEpoch = f(LeaderIdAndEpoch, "0+", tag=0)
     size: int = f(int64, "0+")
     position: int = f(int64, "0+")
-    unaligned_records: Records | None = f(raw_records, "0+")
+    unaligned_records: Records = f(raw_records, "0+")
 
 
 class ResponseTopicSnapshot(Struct):
