@@ -1,0 +1,1 @@
+"""Seeded fakes of every port, shipped for the tests of other components."""
