@@ -1,8 +1,8 @@
 """Apache Kafka from its Maven jars: one KRaft node, 1 GiB of heap, the JVM options of Kafka's own scripts.
 
 Two forms: as it comes (nothing is synced: the page cache is trusted), and synced per batch
-(log.flush.interval.messages=1), which is what Tailrace's wal.sync=always promises. Everything else is Kafka's default but
-for what one node needs, and quick removal of deleted topics so that rounds do not fill the disk.
+(log.flush.interval.messages=1), which is what Tailrace's wal.sync=always promises. Everything else is Kafka's default
+but for what one node needs, and quick removal of deleted topics so that rounds do not fill the disk.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class KafkaDefault(Server):
             _PROPERTIES.format(port=self.port, controller=free_port(), folder=self.folder) + self.extra
         )
         run = subprocess.run(
-            ["java", "-Xmx256m", "-cp", classpath(), "kafka.tools.StorageTool", "format", "-t", "dGFpbHJhY2UtYmVuY2gtMQ",
-             "-c", str(properties)],
+            ["java", "-Xmx256m", "-cp", classpath(), "kafka.tools.StorageTool", "format",
+             "-t", "dGFpbHJhY2UtYmVuY2gtMQ", "-c", str(properties)],
             capture_output=True, text=True, timeout=120, cwd=self.folder,
         )  # fmt: skip
         if run.returncode:

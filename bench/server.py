@@ -9,6 +9,7 @@ The child is killed by the kernel when this process dies, however it dies.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -29,11 +30,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Server:
-    """One broker. Subclasses say how it is started; `label` names it in tables, `acks` how it acknowledges."""
+    """One broker. Subclasses say how it is started; `label` names it in tables."""
 
     label = ""
     start_limit_s = 60.0
-    ready_line = ""
 
     def __init__(self, instance: str = "main") -> None:
         self.folder = WORK / f"{self.label}-{instance}"
@@ -96,10 +96,8 @@ class Server:
         """SIGTERM, and SIGKILL after 30 s."""
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
     def kill(self) -> None:
@@ -147,6 +145,12 @@ class Server:
             now = self.cpu_s()
             calm = calm + 1 if now - before < 0.025 else 0
             before = now
+
+
+def machine_busy_s() -> float:
+    """Seconds that all cores together were not idle since boot."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    return sum(int(fields[i]) for i in (0, 1, 2, 5, 6, 7)) / _TICKS
 
 
 def free_port() -> int:

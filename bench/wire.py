@@ -1,7 +1,7 @@
 """The few requests the bench makes by hand: ApiVersions, Metadata, CreateTopics, DeleteTopics, ListOffsets.
 
-One blocking connection, one request at a time, in the last versions without flexible encoding. A client library would add
-its own retries and caches to what is timed (start-up, creation), and would hide errors that a load should fail with.
+One blocking connection, one request at a time, in versions without flexible encoding. A client library would add its
+own retries and caches to what is timed (start-up, creation), and would hide errors that a load should fail with.
 """
 
 from __future__ import annotations
