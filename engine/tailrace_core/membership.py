@@ -140,6 +140,7 @@ class RefusalReason(Enum):
     UNKNOWN_PARTITION = "no such partition"
     LEADER_EPOCH = "not the partition's leader epoch"
     OFFSET = "does not continue the partition's committed data"
+    COMMITTED_WITHOUT = "the object was committed without it"
 
 
 class RefusedExtent(NamedTuple):
