@@ -169,5 +169,5 @@ def _git(*arguments: str) -> str:
 
 
 def _filesystem() -> str:
-    run = subprocess.run(["stat", "-f", "-c", "%T", str(ROOT)], capture_output=True, text=True, timeout=30)
-    return run.stdout.strip().removesuffix("/ext3")
+    run = subprocess.run(["df", "--output=fstype", str(ROOT)], capture_output=True, text=True, timeout=30)
+    return run.stdout.split()[-1] if run.stdout else "unknown file system"
