@@ -1,2 +1,1 @@
 """The write-ahead log of a broker: format, ring and recovery are pure; writer owns the disk on the loop."""
-disk."""
