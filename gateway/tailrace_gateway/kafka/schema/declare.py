@@ -11,7 +11,7 @@ The codecs of a version are made when first asked for, and so is the constructor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, dataclass_transform
 
 from tailrace_gateway.kafka.schema.errors import UnsupportedVersion
@@ -33,12 +33,12 @@ def version_range(text: str) -> range:
 class RecordBuffers:
     """Record batches that lie in several buffers; encoders pass them on without joining them.
 
-    size is the sum of the lengths of parts, in bytes.
+    size is the sum of the lengths of parts, in bytes. It is believed: a wrong one spoils the response.
     """
 
     __slots__ = ("parts", "size")
 
-    def __init__(self, parts: Iterable[Buffer], size: int) -> None:
+    def __init__(self, parts: Sequence[Buffer], size: int) -> None:
         self.parts = parts
         self.size = size
 
@@ -105,7 +105,7 @@ _IMPLICIT: Final = object()
 class Field:
     """One declared field; see `f`."""
 
-    __slots__ = ("compact", "default", "ignorable", "kind", "name", "nullable", "tag", "versions")
+    __slots__ = ("compact", "default", "default_is_new", "ignorable", "kind", "name", "nullable", "tag", "versions")
 
     def __init__(
         self, kind: AnyKind, versions: str, nullable: str, tag: int | None, default: Any, ignorable: bool, flexible: str
@@ -121,12 +121,8 @@ class Field:
         if default is _IMPLICIT and isinstance(kind, Fixed | Blob):
             default = b"" if kind is raw_records and not self.nullable else kind.default
         self.default = default
-        """A plain value, or something that no code looks at: `default_is_new` says that it is a new list or struct."""
-
-    @property
-    def default_is_new(self) -> bool:
-        """Whether the default is a new empty list or a new struct of defaults."""
-        return self.default is _IMPLICIT
+        self.default_is_new = default is _IMPLICIT
+        """The default is a new empty list or a new struct of defaults, and `default` says nothing."""
 
 
 def f(
