@@ -9,6 +9,8 @@ import mmap
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
+from tailrace_engine.wal.recovery import SegmentSource
+
 BLOCK_BYTES: Final = 4096
 """Positions and lengths of writes are multiples of it."""
 
@@ -25,17 +27,6 @@ class WriteBuffer:
         self.view = memoryview(mmap.mmap(-1, size))
         self.iovecs: dict[int, Any] = {}
         """What the uring backend made of the first n bytes."""
-
-
-class SegmentSource(Protocol):
-    """A segment file as recovery reads it."""
-
-    number: int
-    size: int
-
-    def read_into(self, position: int, view: memoryview) -> int:
-        """Fill view from position; gives the bytes read, fewer only at the file's end. Unreadable blocks read as
-        zeros."""
 
 
 class Disk(Protocol):

@@ -18,7 +18,8 @@ from typing import Any, Final, TypeAlias
 
 from tailrace_core.ports import Loop
 
-from tailrace_engine.disk.port import BLOCK_BYTES, Done, SegmentSource, WriteBuffer
+from tailrace_engine.disk.port import BLOCK_BYTES, Done, WriteBuffer
+from tailrace_engine.wal.recovery import SegmentSource
 
 _ZERO_SLICE_BYTES: Final = 256 << 10
 _ZERO_PAUSE_SECONDS: Final = 0.004

@@ -12,16 +12,15 @@ Records come in the order they were written, in a list per group, while the file
 memory does not grow with the WAL. The loop over records is written for speed: a start reads a million of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from crc32c import crc32c
 from tailrace_core.batch import CRC_START, HEADER, LOG_OVERHEAD_BYTES
 from tailrace_core.batch import HEADER_BYTES as BATCH_HEADER_BYTES
 from tailrace_core.ids import TopicPartition
 
-from tailrace_engine.disk.port import SegmentSource
 from tailrace_engine.wal.format import (
     BATCH,
     BATCH_CRC_END,
@@ -35,6 +34,7 @@ from tailrace_engine.wal.format import (
     RECORD_TYPES,
     SEGMENT_HEADER_BYTES,
     GroupFields,
+    Retained,
     SegmentHeader,
     align_up,
     any_group_generation,
@@ -52,6 +52,17 @@ batch the fields of its header in the order of core.batch.BatchHeader."""
 OnRecords: TypeAlias = Callable[[list[WalRecord]], object]
 OnProgress: TypeAlias = Callable[[int, int], object]
 """bytes read, bytes to read."""
+
+
+class SegmentSource(Protocol):
+    """A segment file as recovery reads it."""
+
+    number: int
+    size: int
+
+    def read_into(self, position: int, view: memoryview) -> int:
+        """Fill view from position; gives the bytes read, fewer only at the file's end. Unreadable blocks read as
+        zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +130,26 @@ class Recovery:
 class _Part:
     """One segment to scan."""
 
-    source: SegmentSource
-    header: SegmentHeader | None
+    number: int
+    source: SegmentSource | None
+    """None where no readable file holds this generation any more."""
     prefix: bytes
     generation: int
     first: int | None
     """Its first sequence, if known."""
     end: int | None
-    """Exclusive, if known."""
+    """Exclusive, if known: only of the last segment it never is."""
+    durable: int = 0
+    """What its own header claims durable."""
+
+
+class _FirstGroup(NamedTuple):
+    """What tells the use of a file whose segment header is not readable."""
+
+    salt: int
+    generation: int
+    sequence: int
+    position: int
 
 
 class _Window:
@@ -151,7 +174,6 @@ class _Window:
 
     def _fill(self, position: int, need: int) -> None:
         if need > len(self._memory):
-            self._view.release()
             self._memory = bytearray(align_up(need))
             self._view = memoryview(self._memory)
             self.length = 0
@@ -197,97 +219,83 @@ class _Scan:
     def run(self) -> Recovery:
         result = self._result
         self._plan()
-        self._bytes_total = sum(part.source.size for part in self._parts)
-        expected = self._parts[0].first if self._parts else 1
-        sequence = expected if expected is not None else 1
-        for index, part in enumerate(self._parts):
+        self._bytes_total = sum(part.source.size for part in self._parts if part.source is not None)
+        sequence = 1
+        kept: set[int] = set()
+        for part in self._parts:
             if part.first is not None:
                 sequence = part.first
-            segment = Segment(part.source.number, part.generation, sequence, 0, False)
-            result.segments.append(segment)
-            sequence = self._scan_part(part, segment, sequence, last=index == len(self._parts) - 1)
-            segment.end_sequence = sequence
+            segment = Segment(part.number, part.generation, sequence, 0, False)
+            sequence = segment.end_sequence = self._scan_part(part, segment, sequence)
+            if part.source is not None:
+                result.segments.append(segment)
+                kept.add(part.number)
             if result.torn is not None:
-                self._keep_cut_segments(index + 1, sequence)
-                break
-        result.next_sequence = max(sequence, 1)
-        used = {part.source.number for part in self._parts}
-        result.free.extend(number for number in self._sources if number not in used)
+                break  # segments wholly beyond the cut hold nothing
+        result.next_sequence = sequence
+        result.free.extend(number for number in self._sources if number not in kept)
         return result
-
-    def _keep_cut_segments(self, index: int, sequence: int) -> None:
-        """Segments wholly beyond a cut hold nothing: they may be used again, their generations not."""
-        del self._parts[index:]
 
     # Which files matter.
 
     def _plan(self) -> None:
         result = self._result
         headers: dict[int, SegmentHeader] = {}
-        headless: list[int] = []
+        found: dict[int, _FirstGroup] = {}
+        memory = bytearray(SEGMENT_HEADER_BYTES)
         for number, source in self._sources.items():
-            window = self._window(source)
-            view, _ = window.at(0, SEGMENT_HEADER_BYTES)
+            view, _ = _Window(source, memory, self._on_read).at(0, SEGMENT_HEADER_BYTES)
             header = read_segment_header(view)
             if header is not None and header.number == number:
                 headers[number] = header
                 result.last_generation = max(result.last_generation, header.generation)
-            else:
-                headless.append(number)
+            elif (group := self._first_group(source)) is not None:
+                found[number] = group
+                result.last_generation = max(result.last_generation, group.generation)
         newest = max(headers.values(), key=lambda header: header.generation, default=None)
-        found = {number: self._first_group(self._sources[number]) for number in headless}
         if newest is not None:
-            self._claim = max(self._claim, newest.durable)
             for retained in newest.retained:
-                self._plan_retained(retained.number, retained.generation, retained.end_sequence, headers, found)
-            self._parts.append(self._part(newest.number, newest, newest.salt, newest.generation, newest.first_sequence))
+                self._parts.append(self._retained_part(retained, headers, found))
+            prefix = group_prefix(newest.salt, newest.generation)
+            source = self._sources[newest.number]
+            self._parts.append(
+                _Part(newest.number, source, prefix, newest.generation, newest.first_sequence, None, newest.durable)
+            )
         newer_than = newest.generation if newest is not None else 0
-        beheaded = sorted(
-            (group[1], number, group) for number, group in found.items() if group is not None and group[1] > newer_than
-        )
-        for generation, number, group in beheaded:
-            result.last_generation = max(result.last_generation, generation)
-            if self._parts and self._parts[-1].end is None:
-                self._parts[-1].end = group[2]
-            self._parts.append(self._part(number, None, group[0], generation, group[2]))
+        for number, group in sorted(found.items(), key=lambda item: item[1].generation):
+            if group.generation > newer_than:
+                if self._parts:
+                    self._parts[-1].end = group.sequence
+                self._parts.append(self._beheaded_part(number, group, None))
 
-    def _plan_retained(
-        self,
-        number: int,
-        generation: int,
-        end: int,
-        headers: dict[int, SegmentHeader],
-        found: dict[int, tuple[int, int, int] | None],
-    ) -> None:
+    def _retained_part(
+        self, retained: Retained, headers: dict[int, SegmentHeader], found: dict[int, _FirstGroup]
+    ) -> _Part:
+        number, generation, end = retained
         header = headers.get(number)
-        group = found.get(number)
         if header is not None and header.generation == generation:
-            part = self._part(number, header, header.salt, generation, header.first_sequence)
-        elif group is not None and group[1] == generation:
-            part = self._part(number, None, group[0], generation, None)
-        else:
-            what = "is missing" if number not in self._sources else "is not readable"
-            self._damage(number, 0, 0, end, (), f"the segment {what}; it held groups up to {end - 1}")
-            return
-        part.end = end
-        self._parts.append(part)
+            prefix = group_prefix(header.salt, generation)
+            return _Part(number, self._sources[number], prefix, generation, header.first_sequence, end, header.durable)
+        group = found.get(number)
+        if group is not None and group.generation == generation:
+            return self._beheaded_part(number, group, end)
+        return _Part(number, None, b"", generation, None, end)
 
-    def _part(self, number: int, header: SegmentHeader | None, salt: int, generation: int, first: int | None) -> _Part:
-        return _Part(self._sources[number], header, group_prefix(salt, generation), generation, first, None)
+    def _beheaded_part(self, number: int, group: _FirstGroup, end: int | None) -> _Part:
+        # Where the first group is lost too, the sequence goes on from the segment before: the most that can be missing.
+        first = group.sequence if group.position == SEGMENT_HEADER_BYTES else None
+        prefix = group_prefix(group.salt, group.generation)
+        return _Part(number, self._sources[number], prefix, group.generation, first, end)
 
-    def _first_group(self, source: SegmentSource) -> tuple[int, int, int] | None:
-        """salt, generation and sequence of the first intact group, for a file without a readable header."""
-        window = self._window(source)
-        for view, offset, _ in _blocks(window, source, SEGMENT_HEADER_BYTES, GROUP_MAGIC):
-            group = any_group_generation(view, offset)
-            if group is not None:
-                fields = read_group_header(view, offset, group_prefix(*group))
+    def _first_group(self, source: SegmentSource) -> _FirstGroup | None:
+        window = _Window(source, self._memory, self._on_read)
+        for view, offset, position in _blocks(window, source, SEGMENT_HEADER_BYTES, GROUP_MAGIC):
+            use = any_group_generation(view, offset)
+            if use is not None:
+                fields = read_group_header(view, offset, group_prefix(*use))
                 assert fields is not None
-                return (*group, fields[0])
+                return _FirstGroup(*use, fields[0], position)
         return None
-
-    def _window(self, source: SegmentSource) -> _Window:
-        return _Window(source, self._memory, self._on_read)
 
     def _on_read(self, count: int) -> None:
         self._bytes_read += count
@@ -296,118 +304,116 @@ class _Scan:
 
     # One segment.
 
-    def _scan_part(self, part: _Part, segment: Segment, expected: int, last: bool) -> int:
+    def _scan_part(self, part: _Part, segment: Segment, expected: int) -> int:
         """Give the records of one segment. Returns the sequence that comes next; sets result.torn at a cut."""
-        window = self._window(part.source)
-        position = SEGMENT_HEADER_BYTES
-        size = part.source.size
-        prefix = part.prefix
+        source = part.source
         end = part.end
         result = self._result
+        self._claim = max(self._claim, part.durable)
+        if source is None:
+            assert end is not None
+            return self._lost(segment.number, 0, expected, end, "no file holds this segment any more")
+        window = _Window(source, self._memory, self._on_read)
+        position = SEGMENT_HEADER_BYTES
+        last_position = source.size - BLOCK_BYTES
+        prefix = part.prefix
         while end is None or expected < end:
             fields: GroupFields | None = None
-            if position + BLOCK_BYTES <= size:
+            if position <= last_position:
                 view, offset = window.at(position, BLOCK_BYTES)
                 fields = read_group_header(view, offset, prefix)
             if fields is not None and fields[0] == expected:
-                sequence, durable, payload_bytes, count = fields
+                _, durable, payload_bytes, count = fields
                 if durable > self._claim:
                     self._claim = durable
                 length = align_up(GROUP_HEADER_BYTES + payload_bytes)
                 view, offset = window.at(position, length)
-                records = self._records(view, offset, payload_bytes, count, segment, position, sequence)
+                records = self._records(view, offset, payload_bytes, count, segment, position)
                 if records is None:
-                    result.torn = TornTail(segment.number, position, sequence)
-                    return expected
+                    if expected > self._final_claim():
+                        result.torn = TornTail(segment.number, position, expected)
+                        return expected
+                    records = self._whole_records(view, offset, payload_bytes, count, segment, position, expected)
+                elif result.damage:
+                    self._note_seen(records)
                 if records:
                     segment.live += len(records)
                     result.records += len(records)
+                    result.record_bytes += payload_bytes - count * RECORD_HEADER_BYTES
                     self._on_records(records)
-                    self._note(records, segment)
                 position += length
                 expected += 1
                 continue
             found = self._next_group(part, window, position, expected)
-            durable_end = self._final_claim(part) + 1
             if found is None:
-                lost_end = end if end is not None else max(durable_end, expected)
-                if expected >= min(lost_end, durable_end):
-                    if not last:
-                        result.torn = TornTail(segment.number, position, expected)
-                    return expected
-                if end is None or end > durable_end:
-                    lost_end = durable_end
-                self._damage(
-                    segment.number, position, expected, lost_end, (), f"groups {expected} to {lost_end - 1} are lost"
-                )
-                if end is not None and lost_end < end:
-                    result.torn = TornTail(segment.number, position, lost_end)
-                return lost_end
-            next_position, next_sequence = found
-            if expected >= durable_end:
-                result.torn = TornTail(segment.number, position, expected)
+                if end is None:
+                    # The end of all: every group that is left was looked at, so every claim is known.
+                    return self._lost(segment.number, position, expected, self._claim + 1, "groups are lost")
+                return self._lost(segment.number, position, expected, end, "groups are lost")
+            expected = self._lost(segment.number, position, expected, found[1], "group headers are not readable")
+            if result.torn is not None:
                 return expected
-            self._damage(
-                segment.number,
-                position,
-                expected,
-                min(next_sequence, durable_end),
-                (),
-                f"groups {expected} to {next_sequence - 1} have no readable header",
-            )
-            if next_sequence > durable_end:
-                result.torn = TornTail(segment.number, position, durable_end)
-                return durable_end
-            position, expected = next_position, next_sequence
+            position = found[0]
         return expected
 
-    def _note(self, records: list[WalRecord], segment: Segment) -> None:
+    def _lost(self, number: int, position: int, first: int, end: int, reason: str) -> int:
+        """Sequences [first, end) are not there: damage as far as they were claimed durable, from there on a cut.
+
+        Returns the sequence that comes next.
+        """
+        if first >= end:
+            return first
+        cut = self._final_claim() + 1
+        if first < cut:
+            reason = f"{reason}: sequences {first} to {min(end, cut) - 1}"
+            self._damage(Damage(number, position, first, min(end, cut), (), True, reason))
+        if end <= cut:
+            return end
+        self._result.torn = TornTail(number, position, max(first, cut))
+        return max(first, cut)
+
+    def _note_seen(self, records: list[WalRecord]) -> None:
+        seen = self._result.seen_since
         for record in records:
-            if record[0] != BATCH:
-                segment.has_control = True
-            else:
-                self._result.record_bytes += record[7]
-        if self._result.damage:
-            seen = self._result.seen_since
-            for record in records:
-                if record[0] in (BATCH, PARTITION_DELETED):
-                    seen[TopicPartition(record[1], record[2])] = None
+            if record[0] in (BATCH, PARTITION_DELETED):
+                seen[TopicPartition(record[1], record[2])] = None
 
     def _next_group(self, part: _Part, window: _Window, position: int, expected: int) -> tuple[int, int] | None:
         """Position and sequence of the next intact group of this generation behind what is unreadable."""
+        assert part.source is not None
         for view, offset, at in _blocks(window, part.source, position + BLOCK_BYTES, part.prefix):
             fields = read_group_header(view, offset, part.prefix)
             if fields is not None and fields[0] > expected and (part.end is None or fields[0] < part.end):
+                self._claim = max(self._claim, fields[1])
                 return at, fields[0]
         return None
 
-    def _final_claim(self, current: _Part) -> int:
-        """The highest sequence that anything intact claims durable. Claims grow with sequences: the last groups
-        tell."""
+    def _final_claim(self) -> int:
+        """The highest sequence that anything intact claims durable. Claims grow with sequences: the last ones tell."""
         if self._claim_is_final:
             return self._claim
         self._claim_is_final = True
+        memory = bytearray(WINDOW_BYTES)
         for part in reversed(self._parts):
-            window = _Window(part.source, bytearray(WINDOW_BYTES), self._on_read)
+            self._claim = max(self._claim, part.durable)
             any_group = False
-            for view, offset, _ in _blocks(window, part.source, SEGMENT_HEADER_BYTES, part.prefix):
-                fields = read_group_header(view, offset, part.prefix)
-                if fields is not None and (part.end is None or fields[0] < part.end):
-                    any_group = True
-                    self._claim = max(self._claim, fields[1])
-            if part.header is not None:
-                self._claim = max(self._claim, part.header.durable)
-            if any_group or part is current:
+            if part.source is not None:
+                window = _Window(part.source, memory, self._on_read)
+                for view, offset, _ in _blocks(window, part.source, SEGMENT_HEADER_BYTES, part.prefix):
+                    fields = read_group_header(view, offset, part.prefix)
+                    if fields is not None and (part.end is None or fields[0] < part.end):
+                        any_group = True
+                        self._claim = max(self._claim, fields[1])
+            if any_group:
                 break
         return self._claim
 
     # One group.
 
     def _records(
-        self, view: memoryview, offset: int, payload_bytes: int, count: int, segment: Segment, base: int, sequence: int
+        self, view: memoryview, offset: int, payload_bytes: int, count: int, segment: Segment, base: int
     ) -> list[WalRecord] | None:
-        """The whole records of a group; None for the list where the group is beyond what was claimed durable and
-        bad."""
+        """The records of a group, or None where any of them is not whole."""
         number = segment.number
         unpack = RECORD_HEADER.unpack_from
         unpack_batch = HEADER.unpack_from
@@ -417,50 +423,55 @@ class _Scan:
         end = position + payload_bytes
         to_file = base - offset
         if end > len(view):
-            return self._bad_group(view, offset, len(view), count, segment, base, sequence)
+            return None
+        last_position = end - RECORD_HEADER_BYTES
         while position < end:
-            if position + RECORD_HEADER_BYTES > end:
-                return self._bad_group(view, offset, end, count, segment, base, sequence)
+            if position > last_position:
+                return None
             crc, kind, length, partition, leader_epoch, base_offset, topic_id = unpack(view, position)
             raw = position + RECORD_HEADER_BYTES
             if kind == BATCH:
                 stop = raw + length
-                if stop > end or length < BATCH_HEADER_BYTES:
-                    return self._bad_group(view, offset, end, count, segment, base, sequence)
-                if crc_of(view[position + RECORD_CRC_START : position + BATCH_CRC_END]) != crc:
-                    return self._bad_group(view, offset, end, count, segment, base, sequence)
+                if (
+                    stop > end
+                    or length < BATCH_HEADER_BYTES
+                    or crc_of(view[position + RECORD_CRC_START : position + BATCH_CRC_END]) != crc
+                ):
+                    return None
                 header = unpack_batch(view, raw)
                 if header[4] != crc_of(view[raw + CRC_START : stop]) or header[1] + LOG_OVERHEAD_BYTES != length:
-                    return self._bad_group(view, offset, end, count, segment, base, sequence)
+                    return None
                 records.append(
                     (BATCH, topic_id, partition, leader_epoch, base_offset, number, to_file + raw, length, header)
                 )
                 position = stop
             else:
                 if length or kind not in RECORD_TYPES or crc_of(view[position + RECORD_CRC_START : raw]) != crc:
-                    return self._bad_group(view, offset, end, count, segment, base, sequence)
+                    return None
+                segment.has_control = True
                 records.append((kind, topic_id, partition, leader_epoch, base_offset, number, to_file + raw, 0, None))
                 position = raw
-        if len(records) != count:
-            return self._bad_group(view, offset, end, count, segment, base, sequence)
-        return records
+        return records if len(records) == count else None
 
-    def _bad_group(
-        self, view: memoryview, offset: int, end: int, count: int, segment: Segment, base: int, sequence: int
-    ) -> list[WalRecord] | None:
-        """A group with an intact header and broken content: cut, or damage to what cannot be read of it.
+    def _whole_records(
+        self,
+        view: memoryview,
+        offset: int,
+        payload_bytes: int,
+        count: int,
+        segment: Segment,
+        base: int,
+        sequence: int,
+    ) -> list[WalRecord]:
+        """What can be read of a damaged group; reports the damage.
 
         A record whose own CRC holds has a length to go on from, even where its batch is broken. One whose CRC does not
         hold may still have its length right: then the next record's CRC holds.
         """
-        part = next(part for part in self._parts if part.source.number == segment.number)
-        if sequence > self._final_claim(part):
-            return None
         records: list[WalRecord] = []
-        named: dict[TopicPartition, None] = {}
-        unreadable = 0
+        named: list[TopicPartition] = []
         position = offset + GROUP_HEADER_BYTES
-        seen = 0
+        end = min(position + payload_bytes, len(view))
         while position + RECORD_HEADER_BYTES <= end:
             crc, kind, length, partition, leader_epoch, base_offset, topic_id = RECORD_HEADER.unpack_from(
                 view, position
@@ -469,47 +480,46 @@ class _Scan:
             stop = raw + length
             if stop > end:
                 break
-            seen += 1
-            covered = min(BATCH_CRC_END, stop - position)
-            if crc32c(view[position + RECORD_CRC_START : position + covered]) != crc:
-                unreadable += 1
-            elif kind != BATCH:
-                records.append(
-                    (kind, topic_id, partition, leader_epoch, base_offset, segment.number, base + raw - offset, 0, None)
-                )
-            else:
-                header = HEADER.unpack_from(view, raw)
-                if header[4] == crc32c(view[raw + CRC_START : stop]) and header[1] + LOG_OVERHEAD_BYTES == length:
+            covered = BATCH_CRC_END if kind == BATCH and length >= BATCH_HEADER_BYTES else RECORD_HEADER_BYTES
+            if crc32c(view[position + RECORD_CRC_START : position + covered]) == crc:
+                header = None
+                whole = True
+                if kind == BATCH:
+                    header = HEADER.unpack_from(view, raw)
+                    whole = header[4] == crc32c(view[raw + CRC_START : stop])
+                else:
+                    segment.has_control = True
+                if whole:
                     at = base + raw - offset
                     records.append(
-                        (BATCH, topic_id, partition, leader_epoch, base_offset, segment.number, at, length, header)
+                        (kind, topic_id, partition, leader_epoch, base_offset, segment.number, at, length, header)
                     )
                 else:
-                    named[TopicPartition(topic_id, partition)] = None
+                    named.append(TopicPartition(topic_id, partition))
             position = stop
-        unreadable = max(unreadable, count - len(records) - len(named)) if seen != count else unreadable
-        reason = f"{count - len(records)} of the {count} records of group {sequence} are damaged"
-        self._damage(segment.number, base, sequence, sequence + 1, tuple(named), reason, unreadable=bool(unreadable))
+        self._damage(
+            Damage(
+                segment.number,
+                base,
+                sequence,
+                sequence + 1,
+                tuple(dict.fromkeys(named)),
+                len(records) + len(named) < count,
+                f"{count - len(records)} of the {count} records of group {sequence} are damaged",
+            )
+        )
+        # Only what stands behind the damage proves anything: inside one group, order is not looked at.
         return records
 
-    def _damage(
-        self,
-        segment: int,
-        position: int,
-        first: int,
-        end: int,
-        partitions: tuple[TopicPartition, ...],
-        reason: str,
-        unreadable: bool = True,
-    ) -> None:
-        self._result.damage.append(Damage(segment, position, first, end, partitions, unreadable, reason))
-        if unreadable:
+    def _damage(self, damage: Damage) -> None:
+        self._result.damage.append(damage)
+        if damage.unreadable:
             self._result.seen_since.clear()
 
 
 def _blocks(
     window: _Window, source: SegmentSource, position: int, prefix: bytes
-) -> "Iterable[tuple[memoryview, int, int]]":
+) -> Iterator[tuple[memoryview, int, int]]:
     """Every block from position on that begins with prefix: a view, where in it the block is, and where in the file."""
     size = source.size
     while position + BLOCK_BYTES <= size:

@@ -14,20 +14,16 @@ is used again under a new generation. The next segment's file is made ahead, in 
 """
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from crc32c import crc32c
-from tailrace_core.errors import InvalidSettings, RecordListTooLarge, StorageUnavailable
+from tailrace_core.errors import RecordListTooLarge, StorageUnavailable
 from tailrace_core.ports import Clock, Loop, Timer
 
 from tailrace_engine.disk.port import Disk, WriteBuffer
-from tailrace_engine.disk.threads import sync_directory
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.wal.format import (
     BATCH,
@@ -39,16 +35,18 @@ from tailrace_engine.wal.format import (
     RECORD_HEADER,
     RECORD_HEADER_BYTES,
     RECORD_TYPES,
-    RETAINED_MAX,
-    SEGMENT_BYTES_MAX,
     SEGMENT_HEADER_BYTES,
     SegmentHeader,
     align_up,
     pack_group_header,
     pack_segment_header,
 )
+from tailrace_engine.wal.options import SYNC_BUCKETS_SECONDS, WalOptions
+from tailrace_engine.wal.reading import Span, WalReader
 from tailrace_engine.wal.recovery import Recovery
 from tailrace_engine.wal.ring import Ring
+
+__all__ = ["Wal", "WalOptions"]
 
 GROUP_BYTES_MAX: Final = 4 << 20
 _BUFFERS: Final = 3
@@ -61,37 +59,6 @@ _UNSYNCED_BYTES_MAX: Final = 8 << 20
 _CLAIM_SECONDS: Final = 1.0
 """After so long without a group, an empty one states that the last groups are durable, so that damage to them is
 seen."""
-_READ_GAP_BYTES: Final = 64 << 10
-_READ_BYTES_MAX: Final = 4 << 20
-SYNC_BUCKETS_SECONDS: Final = (
-    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
-)  # fmt: skip
-
-Span: TypeAlias = tuple[int, int, int]
-"""segment, position, length of raw batch bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class WalOptions:
-    """The WAL's settings."""
-
-    backend: str = "auto"
-    sync: str = "always"
-    sync_interval_ms: int = 50
-    segment_bytes: int = 64 << 20
-    capacity_bytes: int = 8 << 30
-
-    def check(self) -> None:
-        """Raises InvalidSettings for sizes that cannot work."""
-        if self.segment_bytes % BLOCK_BYTES or not 64 << 10 <= self.segment_bytes <= SEGMENT_BYTES_MAX:
-            raise InvalidSettings(
-                f"wal.segment_bytes is a multiple of 4096 from 65536 to 2^31, not {self.segment_bytes}"
-            )
-        if not 2 <= self.capacity_bytes // self.segment_bytes <= RETAINED_MAX:
-            raise InvalidSettings(
-                f"wal.capacity_bytes is 2 to {RETAINED_MAX} times wal.segment_bytes ({self.segment_bytes}), "
-                f"not {self.capacity_bytes}"
-            )
 
 
 class _ControlRecord:
@@ -209,6 +176,7 @@ class Wal:
         self._group_bytes = min(GROUP_BYTES_MAX, options.segment_bytes - SEGMENT_HEADER_BYTES)
         self._batch_bytes_max = options.segment_bytes - SEGMENT_HEADER_BYTES - GROUP_HEADER_BYTES - RECORD_HEADER_BYTES
         self._reserve_bytes = min(4 * options.segment_bytes, options.capacity_bytes // 8)
+        self._reader = WalReader(disk, self.ring, self._on_released)
         self._buffers = [WriteBuffer(self._group_bytes) for _ in range(_BUFFERS)]
         self._oversize: WriteBuffer | None = None
         self._header_buffer = WriteBuffer(SEGMENT_HEADER_BYTES)
@@ -227,7 +195,6 @@ class Wal:
         self._claimed_sequence = next_sequence - 1
         self._claim_timer: Timer | None = None
         self._closing = False
-        self._closed = False
         self._on_idle: Callable[[], None] | None = None
 
     # Appending.
@@ -302,8 +269,6 @@ class Wal:
             self._on_released()
 
     def _on_released(self) -> None:
-        if self._closed:
-            return
         if self.ring.spare is None:
             self._find_spare()
         self._kick()
@@ -620,67 +585,18 @@ class Wal:
 
     async def read(self, segment: int, position: int, length: int) -> bytes:
         """Raw batch bytes, read off the loop. Raises StorageUnavailable; then plan the read again from the catalog."""
-        return (await self.read_many([(segment, position, length)]))[0]
+        return (await self._reader.read_many([(segment, position, length)]))[0]
 
     async def read_many(self, spans: Sequence[Span]) -> list[bytes]:
         """As read, for several spans at once: near ones are read together. The answers are in the order of spans."""
-        if not spans:
-            return []
-        if self._closed:
-            raise StorageUnavailable("the write-ahead log is closed")
-        pinned = sorted({span[0] for span in spans})
-        for number in pinned:
-            if number not in self.ring.used:
-                raise StorageUnavailable(f"WAL segment {number} was released")
-        for number in pinned:
-            self.ring.pin(number)
-        disk = self._disk
-        future: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-
-        def on_read(result: Any) -> None:
-            released = False
-            for number in pinned:
-                released |= bool(self.ring.unpin(number))
-            if released:
-                self._on_released()
-            if future.done():
-                return
-            if isinstance(result, Exception):
-                future.set_exception(StorageUnavailable(f"the write-ahead log cannot be read: {result}"))
-            else:
-                future.set_result(result)
-
-        disk.call(lambda: read_spans(disk, spans), on_read)
-        return await future
+        return await self._reader.read_many(spans)
 
     async def quarantine(self, directory: Path, name: str, spans: Sequence[Span]) -> Path:
-        """Copy raw batches, one after another, into the file directory/name, and make it durable; then mark them dead.
+        """Copy raw batches, one after another, into the file directory/name, and make it durable.
 
-        For batches that no partition takes back. Raises StorageUnavailable.
+        For batches that no partition takes back; mark them dead afterwards. Raises StorageUnavailable.
         """
-        batches = await self.read_many(spans)
-        future: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
-
-        def keep() -> Path:
-            directory.mkdir(parents=True, exist_ok=True)
-            path = directory / name
-            with path.open("wb") as file:
-                file.writelines(batches)
-                file.flush()
-                os.fsync(file.fileno())
-            sync_directory(directory)
-            return path
-
-        def on_kept(result: Any) -> None:
-            if future.done():
-                return
-            if isinstance(result, Exception):
-                future.set_exception(StorageUnavailable(f"records cannot be put into quarantine: {result}"))
-            else:
-                future.set_result(result)
-
-        self._disk.call(keep, on_kept)
-        return await future
+        return await self._reader.quarantine(directory, name, spans)
 
     # Ending.
 
@@ -698,7 +614,7 @@ class Wal:
         if not clean and self.fenced is None:
             self._fence(OSError("closed before all was written"))
         self._stop_timers()
-        self._closed = True
+        self._reader.close()
         self._disk.close()
         return clean
 
@@ -727,25 +643,3 @@ class Wal:
             finally:
                 timer.cancel()
                 self._on_idle = None
-
-
-def read_spans(disk: Disk, spans: Sequence[Span]) -> list[bytes]:
-    """Read spans, near ones by one read. Blocks; raises OSError."""
-    result: list[bytes] = [b""] * len(spans)
-    order = sorted(enumerate(spans), key=itemgetter(1))
-    index = 0
-    while index < len(order):
-        number, first, length = order[index][1]
-        end = first + length
-        stop = index + 1
-        while stop < len(order):
-            other, position, size = order[stop][1]
-            if other != number or position > end + _READ_GAP_BYTES or position + size - first > _READ_BYTES_MAX:
-                break
-            end = max(end, position + size)
-            stop += 1
-        data = disk.read(number, first, end - first)
-        for at, (_, position, size) in order[index:stop]:
-            result[at] = data[position - first : position - first + size]
-        index = stop
-    return result

@@ -1,0 +1,35 @@
+"""The WAL's settings, and the buckets of its one histogram."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tailrace_core.errors import InvalidSettings
+
+from tailrace_engine.wal.format import BLOCK_BYTES, RETAINED_MAX, SEGMENT_BYTES_MAX
+
+SYNC_BUCKETS_SECONDS: Final = (
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WalOptions:
+    """The WAL's settings."""
+
+    backend: str = "auto"
+    sync: str = "always"
+    sync_interval_ms: int = 50
+    segment_bytes: int = 64 << 20
+    capacity_bytes: int = 8 << 30
+
+    def check(self) -> None:
+        """Raises InvalidSettings for sizes that cannot work."""
+        if self.segment_bytes % BLOCK_BYTES or not 64 << 10 <= self.segment_bytes <= SEGMENT_BYTES_MAX:
+            raise InvalidSettings(
+                f"wal.segment_bytes is a multiple of 4096 from 65536 to 2^31, not {self.segment_bytes}"
+            )
+        if not 2 <= self.capacity_bytes // self.segment_bytes <= RETAINED_MAX:
+            raise InvalidSettings(
+                f"wal.capacity_bytes is 2 to {RETAINED_MAX} times wal.segment_bytes ({self.segment_bytes}), "
+                f"not {self.capacity_bytes}"
+            )
