@@ -4,6 +4,7 @@ All of Kafka's are accepted, so that tools which set them work; those that have 
 nothing. A setting in force is the topic's own, else the broker's, else the default. `tailrace.durability` is ours.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
@@ -14,6 +15,8 @@ ConfigValue: TypeAlias = str | int | float | bool | tuple[str, ...]
 
 _INT_MAX: Final = 2**31 - 1
 _LONG_MAX: Final = 2**63 - 1
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,19}")
+_REPLICA: Final = re.compile(r"[0-9]+:[0-9]+")
 
 
 class ConfigDefinition(NamedTuple):
@@ -25,12 +28,11 @@ class ConfigDefinition(NamedTuple):
 
 def _whole(kind: str, largest: int, at_least: int, at_most: int | None = None) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        try:
-            value = int(text.strip())
-        except ValueError:
-            raise ValueError(f"Not a number of type {kind}") from None
-        if not -largest - 1 <= value <= largest:
+        word = text.strip()
+        # int() alone would take underscores and digits of other scripts.
+        if not _WHOLE.fullmatch(word) or not -largest - 1 <= int(word) <= largest:
             raise ValueError(f"Not a number of type {kind}")
+        value = int(word)
         if value < at_least:
             raise ValueError(f"Value must be at least {at_least}")
         if at_most is not None and value > at_most:
@@ -93,8 +95,7 @@ def _throttled_replicas(text: str) -> tuple[str, ...]:
     words = _words(text)
     if words != ["*"]:
         for word in words:
-            partition, _, broker = word.partition(":")
-            if not (partition.isdigit() and broker.isdigit()):
+            if not _REPLICA.fullmatch(word):
                 raise ValueError("Must be the literal '*' or a list of replicas as partition:broker,...")
     return tuple(words)
 

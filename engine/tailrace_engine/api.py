@@ -1,0 +1,74 @@
+"""All that a gateway may call. Kafka's frames and the native protocol translate into the same calls.
+
+Everything that is not `async` happens at once, on the loop's thread. Errors are tailrace_core.errors.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from tailrace_core.batch import Buffer
+from tailrace_core.ids import TopicId
+
+from tailrace_engine.runtime.partition import AppendWaiter, Partition, VisibilityWaiter
+
+__all__ = ["AppendWaiter", "Appended", "OffsetFound", "Partition", "StorageEngine", "VisibilityWaiter"]
+
+
+class Appended(NamedTuple):
+    """Where a batch went."""
+
+    base_offset: int
+    log_append_time_ms: int
+    """-1 where the topic keeps its producers' timestamps."""
+
+
+class OffsetFound(NamedTuple):
+    """A record found by its time."""
+
+    offset: int
+    timestamp_ms: int
+    leader_epoch: int
+
+
+class StorageEngine(Protocol):
+    """See runtime/engine.py for the one that is."""
+
+    on_completions: Callable[[], None]
+    """Called after a group of completions was handed to waiters: the gateway sends what they made ready."""
+    on_room: Callable[[], None]
+    """Called when must_hold_back turned false again."""
+
+    @property
+    def must_hold_back(self) -> bool:
+        """Whether no more batches should be appended for now: WAL or memory are full, or the disk is behind."""
+
+    def partition(self, topic_name: str, partition: int) -> Partition:
+        """Raises UnknownTopicOrPartition, and what keeps the partition offline."""
+
+    def partition_by_id(self, topic_id: TopicId, partition: int) -> Partition:
+        """Raises UnknownTopicId, UnknownTopicOrPartition, and what keeps the partition offline."""
+
+    def append(self, partition: Partition, batch: memoryview, waiter: AppendWaiter | None, ordinal: int) -> Appended:
+        """Check one produced batch and append it; the waiter is told when it is durable, which may be at once.
+
+        batch is written to and copied. A duplicate of an idempotent producer's batch is not appended again: it gets its
+        original's offset, and its waiter waits for the original. Raises what the producer is told; then the waiter is
+        not called.
+        """
+
+    def read(
+        self, partition: Partition, offset: int, max_bytes: int, at_least_one: bool
+    ) -> tuple[list[Buffer], int] | None:
+        """Whole batches in memory from the one that contains offset on, and their bytes; None when they are elsewhere.
+
+        Raises OffsetOutOfRange. See Partition.read_hot for the limits.
+        """
+
+    async def read_cold(self, partition: Partition, offset: int, max_bytes: int) -> tuple[list[Buffer], int]:
+        """As read, with at least one batch, from wherever they are. Raises DataCorrupt and StorageUnavailable too."""
+
+    async def find_timestamp(self, partition: Partition, timestamp_ms: int) -> OffsetFound | None:
+        """The first record below the high watermark whose timestamp is >= timestamp_ms."""
+
+    async def find_max_timestamp(self, partition: Partition) -> OffsetFound | None:
+        """The first of the records with the largest timestamp; None in an empty partition."""

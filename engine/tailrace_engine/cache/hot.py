@@ -1,0 +1,54 @@
+"""The hot log: the tail of all partitions in memory, within one budget of bytes.
+
+One queue in append order over all partitions decides what leaves first. The queue's order is each partition's offset
+order too, so what leaves is always the oldest batch that its partition has in memory. A batch that is not durable yet
+stays: nothing else holds it. Batches are immutable and freed by reference count; a socket may hold one for longer.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from tailrace_engine.log.entry import BatchEntry
+
+
+class HotLog:
+    """bytes_used counts the batches here and what `charge` adds for their index entries elsewhere."""
+
+    __slots__ = ("_entries", "_let_go", "budget_bytes", "bytes_used")
+
+    def __init__(self, budget_bytes: int, let_go: Callable[[BatchEntry], bool]) -> None:
+        """let_go is asked of each batch that is to leave, while its data is still there; False keeps it."""
+        self.budget_bytes = budget_bytes
+        self.bytes_used = 0
+        self._entries: deque[BatchEntry] = deque()
+        self._let_go = let_go
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def append(self, entry: BatchEntry) -> None:
+        """Take a batch that its partition has just appended."""
+        self._entries.append(entry)
+        self.bytes_used += entry.size
+
+    def charge(self, count: int) -> None:
+        """Count bytes (negative: give back) that are held because of batches which left."""
+        self.bytes_used += count
+
+    def discard(self, entry: BatchEntry) -> None:
+        """Forget a batch out of order: its partition was deleted."""
+        if entry.data is not None:
+            entry.data = None
+            self.bytes_used -= entry.size
+
+    def evict(self) -> None:
+        """Bring the bytes below the budget, as far as durable batches allow it."""
+        entries = self._entries
+        while self.bytes_used > self.budget_bytes and entries:
+            entry = entries[0]
+            if entry.data is not None:
+                if not self._let_go(entry):
+                    return
+                entry.data = None
+                self.bytes_used -= entry.size
+            entries.popleft()

@@ -1,0 +1,1 @@
+"""One partition replica, as pure rules: offsets, pending appends, producers, leader epochs, indexes, retention."""

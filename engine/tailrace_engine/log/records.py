@@ -1,0 +1,109 @@
+"""Walking the records of one batch: only where a rule needs it (search by time). Pure.
+
+Compressed batches are inflated within a bound, never by trust in a header.
+"""
+
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+import cramjam
+from tailrace_core.batch import HEADER_BYTES, LOG_APPEND_TIME_BIT, Buffer, read_header
+from tailrace_core.errors import DataCorrupt
+
+INFLATED_BYTES_MAX: Final = 128 << 20
+"""A batch that inflates beyond this is taken for a decompression bomb."""
+
+_XERIAL_MAGIC: Final = b"\x82SNAPPY\x00"
+
+
+def timestamps(batch: Buffer) -> Iterator[tuple[int, int]]:
+    """(offset, timestamp in ms) of each record, in order. Raises DataCorrupt."""
+    header = read_header(batch)
+    if header.attributes & LOG_APPEND_TIME_BIT:
+        for delta in range(header.record_count):
+            yield header.base_offset + delta, header.max_timestamp_ms
+        return
+    body = memoryview(inflate(header.codec, memoryview(batch)[HEADER_BYTES:]))
+    position = 0
+    try:
+        for _ in range(header.record_count):
+            length, position = _varint(body, position)
+            end = position + length
+            timestamp_delta, position = _varint(body, position + 1)
+            offset_delta, position = _varint(body, position)
+            yield header.base_offset + offset_delta, header.base_timestamp_ms + timestamp_delta
+            if not position <= end <= len(body):
+                raise DataCorrupt(f"a record of {length} bytes in the batch at offset {header.base_offset}")
+            position = end
+    except IndexError as error:
+        raise DataCorrupt(f"the batch at offset {header.base_offset} ends inside a record") from error
+
+
+def inflate(codec: int, body: memoryview) -> Buffer:
+    """The records of a batch without their compression. Raises DataCorrupt, for what is too large as well."""
+    if codec == 0:
+        return body
+    try:
+        if codec == 1:
+            inflater = zlib.decompressobj(wbits=31)
+            inflated = inflater.decompress(body, INFLATED_BYTES_MAX)
+            if inflater.unconsumed_tail:
+                raise DataCorrupt(f"a batch inflates to more than {INFLATED_BYTES_MAX} bytes")
+            return inflated
+        if codec == 2:
+            return _snappy(body)
+        decompressor = cramjam.lz4.Decompressor() if codec == 3 else cramjam.zstd.Decompressor()
+        inflated_parts = bytearray()
+        for start in range(0, len(body), 1 << 16):
+            decompressor.decompress(bytes(body[start : start + (1 << 16)]))
+            inflated_parts += bytes(decompressor.flush())
+            if len(inflated_parts) > INFLATED_BYTES_MAX:
+                raise DataCorrupt(f"a batch inflates to more than {INFLATED_BYTES_MAX} bytes")
+        inflated_parts += bytes(decompressor.finish())
+        return inflated_parts
+    except (cramjam.DecompressionError, zlib.error, ValueError) as error:
+        raise DataCorrupt(f"a batch with codec {codec} cannot be inflated: {error}") from error
+
+
+def _snappy(body: memoryview) -> Buffer:
+    """Java writes xerial's block framing; other clients write raw snappy."""
+    if bytes(body[:8]) != _XERIAL_MAGIC:
+        return _snappy_block(body)
+    inflated = bytearray()
+    position = 16
+    while position + 4 <= len(body):
+        size = int.from_bytes(body[position : position + 4], "big")
+        position += 4
+        if position + size > len(body):
+            raise DataCorrupt("a snappy block reaches beyond its batch")
+        inflated += _snappy_block(body[position : position + size])
+        if len(inflated) > INFLATED_BYTES_MAX:
+            raise DataCorrupt(f"a batch inflates to more than {INFLATED_BYTES_MAX} bytes")
+        position += size
+    return inflated
+
+
+def _snappy_block(block: memoryview) -> bytes:
+    size, _ = _uvarint(block, 0)
+    if size > INFLATED_BYTES_MAX:
+        raise DataCorrupt(f"a snappy block says it inflates to {size} bytes")
+    return bytes(cramjam.snappy.decompress_raw(bytes(block)))
+
+
+def _uvarint(buffer: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = buffer[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise DataCorrupt("a varint of more than 10 bytes")
+
+
+def _varint(buffer: memoryview, position: int) -> tuple[int, int]:
+    value, position = _uvarint(buffer, position)
+    return (value >> 1) ^ -(value & 1), position

@@ -1,0 +1,110 @@
+"""Where the un-uploaded batches lie that have left memory: packed, 28 bytes a batch.
+
+Batches of a partition leave the hot log in offset order, so the index only grows at its end and shrinks at its start.
+Its bytes are charged to the hot log's budget.
+"""
+
+from array import array
+from bisect import bisect_right
+from typing import Final, NamedTuple
+
+ENTRY_BYTES: Final = 28
+
+
+class WalSpan(NamedTuple):
+    """One batch in the WAL: file number, position and size of its raw bytes."""
+
+    base_offset: int
+    max_timestamp_ms: int
+    segment: int
+    position: int
+    size: int
+
+
+class WalIndex:
+    """Contiguous from base_offset() to end_offset (exclusive)."""
+
+    __slots__ = ("_bases", "_positions", "_segments", "_sizes", "_timestamps", "end_offset")
+
+    def __init__(self) -> None:
+        self._bases = array("q")
+        self._timestamps = array("q")
+        self._segments = array("I")
+        self._positions = array("I")
+        self._sizes = array("I")
+        self.end_offset = 0
+
+    def __len__(self) -> int:
+        return len(self._bases)
+
+    def base_offset(self) -> int:
+        """The first batch's base offset; the end where it is empty."""
+        return self._bases[0] if self._bases else self.end_offset
+
+    def append(
+        self, base_offset: int, end_offset: int, max_timestamp_ms: int, segment: int, position: int, size: int
+    ) -> None:
+        """Add the next batch."""
+        assert not self._bases or base_offset >= self.end_offset, "batches leave memory in offset order"
+        self._bases.append(base_offset)
+        self._timestamps.append(max_timestamp_ms)
+        self._segments.append(segment)
+        self._positions.append(position)
+        self._sizes.append(size)
+        self.end_offset = end_offset
+
+    def span(self, place: int) -> WalSpan:
+        """The place-th batch, counted from the first that is here."""
+        return WalSpan(
+            self._bases[place],
+            self._timestamps[place],
+            self._segments[place],
+            self._positions[place],
+            self._sizes[place],
+        )
+
+    def find(self, offset: int) -> int:
+        """The place of the batch that contains offset, or of the next one; len(self) when it is beyond the end."""
+        if offset >= self.end_offset:
+            return len(self._bases)
+        return max(bisect_right(self._bases, offset) - 1, 0)
+
+    def find_timestamp(self, timestamp_ms: int, place: int = 0) -> int:
+        """The first place from place on whose largest timestamp is >= timestamp_ms; len(self) when there is none."""
+        timestamps = self._timestamps
+        for candidate in range(place, len(timestamps)):
+            if timestamps[candidate] >= timestamp_ms:
+                return candidate
+        return len(timestamps)
+
+    def newest_timestamp(self) -> int:
+        """The largest timestamp of all batches here; -1 where it is empty."""
+        return max(self._timestamps, default=-1)
+
+    def batch_end_offset(self, place: int) -> int:
+        """Exclusive end of the place-th batch."""
+        return self._bases[place + 1] if place + 1 < len(self._bases) else self.end_offset
+
+    def spans(self, offset: int, max_bytes: int) -> list[WalSpan]:
+        """The batches from the one that contains offset on, at least one, up to max_bytes."""
+        place = self.find(offset)
+        found: list[WalSpan] = []
+        total = 0
+        while place < len(self._bases):
+            span = self.span(place)
+            total += span.size
+            if found and total > max_bytes:
+                break
+            found.append(span)
+            place += 1
+        return found
+
+    def drop_below(self, offset: int) -> dict[int, int]:
+        """Remove the batches that end at or below offset; gives how many of them lay in each segment."""
+        count = self.find(offset)
+        dropped: dict[int, int] = {}
+        for segment in self._segments[:count]:
+            dropped[segment] = dropped.get(segment, 0) + 1
+        for column in (self._bases, self._timestamps, self._segments, self._positions, self._sizes):
+            del column[:count]
+        return dropped

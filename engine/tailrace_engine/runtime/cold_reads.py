@@ -1,0 +1,66 @@
+"""Reads of what is not in memory: from the WAL, where un-uploaded batches were let go, and from the tier.
+
+All of it is the cold class: bounded in how many run at once, off the tail's path, awaited by tasks of those who lag.
+"""
+
+import asyncio
+from typing import Final
+
+from tailrace_core.batch import Buffer, is_intact
+from tailrace_core.errors import DataCorrupt
+from tailrace_core.membership import Membership
+
+from tailrace_engine.runtime.partition import Partition
+from tailrace_engine.tier.reader import TierReader
+from tailrace_engine.wal.writer import Wal
+
+_WAL_READS_MAX: Final = 4
+_EXTENTS_AHEAD: Final = 4
+"""Read-ahead goes on into so many following extents."""
+
+
+class ColdReads:
+    """One per engine."""
+
+    def __init__(self, wal: Wal, tier: TierReader, membership: Membership) -> None:
+        self._wal = wal
+        self._tier = tier
+        self._membership = membership
+        self._wal_reads = asyncio.Semaphore(_WAL_READS_MAX)
+        self.wal_bytes_read = 0
+        self.corrupt_batches = 0
+
+    async def read(self, partition: Partition, offset: int, max_bytes: int) -> tuple[list[Buffer], int] | None:
+        """Whole batches from the one that contains offset on, at least one; None where memory or nothing has it now.
+
+        Raises DataCorrupt and StorageUnavailable.
+        """
+        index = partition.wal_index
+        if index is not None and offset >= index.base_offset():
+            spans = index.spans(offset, max_bytes)
+            if not spans:
+                return None
+            batches = await self.read_wal(partition, [(span.segment, span.position, span.size) for span in spans])
+            return list(batches), sum(map(len, batches))
+        extents = self._membership.extents(partition.topic_id, partition.partition)
+        place = extents.index_at(offset)
+        if place >= len(extents):
+            return None
+        placed = extents[place]
+        following = [
+            (extents[later].object.key, extents[later].extent)
+            for later in range(place + 1, min(place + 1 + _EXTENTS_AHEAD, len(extents)))
+        ]
+        found = await self._tier.read(placed.object.key, placed.extent, offset, max_bytes, following)
+        return found.parts, found.size
+
+    async def read_wal(self, partition: Partition, spans: list[tuple[int, int, int]]) -> list[bytes]:
+        """The batches at these (segment, position, size) of the WAL. Raises DataCorrupt and StorageUnavailable."""
+        async with self._wal_reads:
+            batches = await self._wal.read_many(spans)
+        for batch, (segment, position, _) in zip(batches, spans, strict=True):
+            if not is_intact(batch):
+                self.corrupt_batches += 1
+                raise DataCorrupt(f"{partition.name}: the batch at byte {position} of WAL segment {segment} is corrupt")
+            self.wal_bytes_read += len(batch)
+        return batches

@@ -1,0 +1,324 @@
+"""The storage engine of one broker: it owns the partitions and wires log, WAL, memory and tier together.
+
+State changes in synchronous methods on the loop's thread. An append checks, plans, applies and submits in one call; the
+WAL reports groups of durable batches, whose partitions then release what waited. Reads of the tail are answered from
+memory in the same call; everything older goes through `read_cold`, off the tail's path.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final, cast
+
+from tailrace_core.batch import Buffer, check_batch
+from tailrace_core.errors import (
+    TailraceError,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
+)
+from tailrace_core.ids import TopicId, topic_id_text
+from tailrace_core.membership import (
+    ChangeEvent,
+    ConfigChanged,
+    LogStartMoved,
+    Membership,
+    PartitionsCreated,
+    Topic,
+    TopicCreated,
+    TopicDeleted,
+)
+from tailrace_core.ports import Clock
+
+from tailrace_engine.api import Appended, OffsetFound
+from tailrace_engine.cache.hot import HotLog
+from tailrace_engine.log.entry import BatchEntry
+from tailrace_engine.log.wal_index import ENTRY_BYTES
+from tailrace_engine.runtime.cold_reads import ColdReads
+from tailrace_engine.runtime.partition import AppendWaiter, Partition
+from tailrace_engine.runtime.time_search import TimeSearch
+from tailrace_engine.tier.reader import TierReader
+from tailrace_engine.wal.writer import Wal
+
+logger = logging.getLogger(__name__)
+
+_UNSYNCED_RATIO: Final = 0.25
+"""Part of the hot budget that may wait for the WAL: what is not durable cannot leave memory."""
+
+
+def _nothing() -> None:
+    """Until the gateway says whom to tell."""
+
+
+class Engine:
+    """Implements api.StorageEngine. Made by runtime/start.py, which recovers the partitions first."""
+
+    def __init__(self, hot_bytes: int, tier: TierReader, membership: Membership, clock: Clock) -> None:
+        self.on_completions: Callable[[], None] = _nothing
+        self.on_room: Callable[[], None] = _nothing
+        self.wal: Wal
+        self.cold: ColdReads
+        self.hot = HotLog(hot_bytes, self._let_go)
+        self.tier = tier
+        self.membership = membership
+        self._time_search = TimeSearch(membership, tier, self.read_cold)
+        self._clock = clock
+        self._by_name: dict[str, list[Partition]] = {}
+        self._by_id: dict[TopicId, list[Partition]] = {}
+        self._holding_back = False
+        self._unsynced_bytes = 0
+        self._unsynced_bytes_max = max(int(hot_bytes * _UNSYNCED_RATIO), 16 << 20)
+        self.unuploaded: dict[Partition, None] = {}
+        """Partitions with durable data that the catalog does not have, longest waiting first."""
+        self.unuploaded_bytes = 0
+        self.appended_batches = 0
+        self.appended_bytes = 0
+        self.duplicate_batches = 0
+
+    def start(self, wal: Wal, leader_epoch: int) -> None:
+        """Lead all partitions in a new leader epoch, and append to wal."""
+        self.wal = wal
+        self.cold = ColdReads(wal, self.tier, self.membership)
+        for partition in self.partitions():
+            partition.state.leader_epoch = leader_epoch
+        self.membership.subscribe(self._on_change)
+
+    # --- partitions
+
+    def add_topic(self, topic: Topic, leader_epoch: int) -> list[Partition]:
+        """Take a topic's partitions as empty ones; recovery fills them."""
+        partitions = [
+            Partition(topic.name, topic.topic_id, index, topic.configs, leader_epoch)
+            for index in range(topic.partition_count)
+        ]
+        self._by_name[topic.name] = self._by_id[topic.topic_id] = partitions
+        return partitions
+
+    def partitions(self) -> list[Partition]:
+        """All of them, by topic."""
+        return [partition for partitions in self._by_id.values() for partition in partitions]
+
+    def find(self, topic_id: TopicId, partition: int) -> Partition | None:
+        """The partition, offline or not; None when there is none."""
+        partitions = self._by_id.get(topic_id)
+        return partitions[partition] if partitions is not None and 0 <= partition < len(partitions) else None
+
+    def partition(self, topic_name: str, partition: int) -> Partition:
+        partitions = self._by_name.get(topic_name)
+        if partitions is None or not 0 <= partition < len(partitions):
+            raise UnknownTopicOrPartition(f"there is no partition {partition} of a topic {topic_name!r}")
+        return self._online(partitions[partition])
+
+    def partition_by_id(self, topic_id: TopicId, partition: int) -> Partition:
+        partitions = self._by_id.get(topic_id)
+        if partitions is None:
+            raise UnknownTopicId(f"no topic has the id {topic_id_text(topic_id)}")
+        if not 0 <= partition < len(partitions):
+            raise UnknownTopicOrPartition(f"there is no partition {partition} of topic {partitions[0].topic_name!r}")
+        return self._online(partitions[partition])
+
+    def _online(self, partition: Partition) -> Partition:
+        if partition.damage is not None:
+            raise partition.damage
+        return partition
+
+    def _on_change(self, event: ChangeEvent) -> None:
+        match event:
+            case TopicCreated(topic):
+                self.add_topic(topic, self.membership.image.leader_epoch)
+            case PartitionsCreated(topic, previous_count):
+                partitions = self._by_id[topic.topic_id]
+                epoch = self.membership.image.leader_epoch
+                partitions += [
+                    Partition(topic.name, topic.topic_id, index, topic.configs, epoch)
+                    for index in range(previous_count, topic.partition_count)
+                ]
+            case TopicDeleted(topic):
+                self._delete_topic(topic)
+            case ConfigChanged(topic, _):
+                for partition in self._by_id[topic.topic_id]:
+                    partition.configs = topic.configs
+            case LogStartMoved(topic_id, index, log_start_offset):
+                found = self.find(topic_id, index)
+                if found is not None and found.state.log_start_offset < log_start_offset:
+                    found.state.log_start_offset = log_start_offset
+                    found.epochs.drop_below(log_start_offset)
+
+    def _delete_topic(self, topic: Topic) -> None:
+        partitions = self._by_id.pop(topic.topic_id)
+        del self._by_name[topic.name]
+        error = UnknownTopicOrPartition(f"topic {topic.name!r} was deleted")
+        for partition in partitions:
+            partition.damage = error
+            partition.deleted = True
+            for segment, count in partition.wal_records().items():
+                self.wal.mark_dead(segment, count)
+            if partition.wal_index is not None:
+                self.hot.charge(-ENTRY_BYTES * len(partition.wal_index))
+                partition.wal_index = None
+            for entry in partition.hot_entries[partition.hot_head :]:
+                if entry.end_offset <= partition.state.high_watermark:
+                    self.hot.discard(entry)
+            partition.hot_entries, partition.hot_bases, partition.hot_head = [], [], 0
+            self.unuploaded.pop(partition, None)
+            self.unuploaded_bytes -= partition.unuploaded_bytes
+            partition.unuploaded_bytes = 0
+            for waiter, ordinal in partition.pending.fail_all():
+                waiter.on_append_failed(ordinal, error)
+            for reader in list(partition.visibility_waiters):
+                reader.on_partition_gone()
+        self.on_completions()
+
+    # --- append
+
+    @property
+    def must_hold_back(self) -> bool:
+        if self.wal.fenced is not None:
+            return False
+        held = (
+            self.wal.is_full()
+            or self._unsynced_bytes > self._unsynced_bytes_max
+            or self.hot.bytes_used > self.hot.budget_bytes + self._unsynced_bytes_max
+        )
+        if held:
+            self._holding_back = True
+        return held
+
+    def maybe_release(self) -> None:
+        """Tell the gateway when what it held back may come."""
+        if self._holding_back and not self.must_hold_back:
+            self._holding_back = False
+            self.on_room()
+
+    def append(self, partition: Partition, batch: memoryview, waiter: AppendWaiter | None, ordinal: int) -> Appended:
+        header = check_batch(batch)
+        if partition.damage is not None:
+            raise partition.damage
+        if self.wal.fenced is not None:
+            raise self.wal.fenced
+        now_ms = self._clock.now_ms()
+        partition.check_limits(header, now_ms)
+        if header.producer_id >= 0:
+            original = partition.find_duplicate(header)
+            if original is not None:
+                self.duplicate_batches += 1
+                if waiter is not None:
+                    if original.end_offset <= partition.state.high_watermark:
+                        waiter.on_durable()
+                    else:
+                        partition.pending.add(original.end_offset, (waiter, ordinal))
+                append_time = partition.configs.message_timestamp_type == "LogAppendTime"
+                return Appended(original.base_offset, original.max_timestamp_ms if append_time else -1)
+        entry = partition.append(batch, header, now_ms)
+        self.appended_batches += 1
+        self.appended_bytes += entry.size
+        self._unsynced_bytes += entry.size
+        self.wal.append(entry)
+        hot = self.hot
+        hot.append(entry)
+        if hot.bytes_used > hot.budget_bytes:
+            hot.evict()
+        if waiter is not None:
+            partition.pending.add(entry.end_offset, (waiter, ordinal))
+        if partition.configs.message_timestamp_type == "LogAppendTime":
+            return Appended(entry.base_offset, now_ms)
+        return Appended(entry.base_offset, -1)
+
+    def on_durable(self, entries: list[BatchEntry]) -> None:
+        """A group is in the WAL: watermarks move, waiters are told."""
+        now_ms = self._clock.now_ms()
+        readable: dict[Partition, int] = {}
+        for entry in entries:
+            partition = cast(Partition, entry.owner)
+            size = entry.size
+            self._unsynced_bytes -= size
+            if partition.deleted:
+                self.hot.discard(entry)
+                self.wal.mark_dead(entry.wal_segment)
+                continue
+            partition.state.on_durable(entry.end_offset)
+            if not partition.unuploaded_bytes:
+                self.on_unuploaded(partition, 0, now_ms)
+            partition.unuploaded_bytes += size
+            self.unuploaded_bytes += size
+            for waiter, _ in partition.pending.release(entry.end_offset):
+                waiter.on_durable()
+            if partition.visibility_waiters:
+                readable[partition] = readable.get(partition, 0) + size
+        for partition, size in readable.items():
+            for reader in list(partition.visibility_waiters):
+                reader.on_visible(size)
+        if self.hot.bytes_used > self.hot.budget_bytes:
+            self.hot.evict()
+        self.on_completions()
+        if self._holding_back:
+            self.maybe_release()
+
+    def on_wal_failed(self, entries: list[BatchEntry], error: TailraceError) -> None:
+        """The WAL has fenced itself: nothing that waits becomes durable, reads of what is durable go on."""
+        logger.error("the WAL is fenced: %s; restart the broker to recover", error)
+        failed = dict.fromkeys(cast(Partition, entry.owner) for entry in entries)
+        for partition in failed:
+            for waiter, ordinal in partition.pending.fail_all():
+                waiter.on_append_failed(ordinal, error)
+        self.on_completions()
+
+    def _let_go(self, entry: BatchEntry) -> bool:
+        partition = cast(Partition, entry.owner)
+        if partition.deleted:
+            return True
+        if entry.end_offset > partition.state.high_watermark:
+            return False
+        self.hot.charge(ENTRY_BYTES * partition.on_evicted(entry))
+        return True
+
+    # --- read
+
+    def read(
+        self, partition: Partition, offset: int, max_bytes: int, at_least_one: bool
+    ) -> tuple[list[Buffer], int] | None:
+        partition.state.check_fetch_offset(offset)
+        if offset >= partition.state.high_watermark:
+            return [], 0
+        if offset < partition.hot_start_offset():
+            return None
+        return partition.read_hot(offset, max_bytes, at_least_one)
+
+    async def read_cold(self, partition: Partition, offset: int, max_bytes: int) -> tuple[list[Buffer], int]:
+        while True:
+            now = self.read(partition, offset, max_bytes, True)
+            if now is not None:
+                return now
+            found = await self.cold.read(partition, offset, max_bytes)
+            if found is not None:
+                return found
+            self._online(partition)
+
+    async def find_timestamp(self, partition: Partition, timestamp_ms: int) -> OffsetFound | None:
+        return await self._time_search.first_at_or_after(partition, timestamp_ms)
+
+    async def find_max_timestamp(self, partition: Partition) -> OffsetFound | None:
+        return await self._time_search.newest(partition)
+
+    # --- upload
+
+    def on_unuploaded(self, partition: Partition, size: int, now_ms: int) -> None:
+        """The partition begins to wait for an upload, with size bytes at once."""
+        partition.first_unuploaded_ms = now_ms
+        self.unuploaded[partition] = None
+        self.unuploaded_bytes += size
+
+    def on_committed(self, topic_id: TopicId, index: int, end_offset: int, size: int) -> None:
+        """The catalog has the partition's data below end_offset, size bytes more than before."""
+        partition = self.find(topic_id, index)
+        if partition is None:
+            return
+        dead, given_back = partition.on_committed(end_offset)
+        for segment, count in dead.items():
+            self.wal.mark_dead(segment, count)
+        self.hot.charge(-ENTRY_BYTES * given_back)
+        partition.unuploaded_bytes -= size
+        self.unuploaded_bytes -= size
+        self.unuploaded.pop(partition, None)
+        if partition.unuploaded_bytes > 0:
+            partition.first_unuploaded_ms = self._clock.now_ms()
+            self.unuploaded[partition] = None
+        self.maybe_release()

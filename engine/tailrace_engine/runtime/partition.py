@@ -1,0 +1,275 @@
+"""One partition on its leader: the owner of its pure state.
+
+A partition's offsets are covered by three places, in this order, without a hole:
+
+    log_start_offset … tier_end_offset     objects in the tier (the catalog's extents)
+    tier_end_offset … first hot batch      batches that left memory before they were uploaded (WalIndex)
+    first hot batch … log_end_offset       batches in memory
+
+The hot part may reach below tier_end_offset: what is uploaded stays in memory until the budget needs the room. All
+methods are synchronous and run on the loop's thread; an append plans, applies and hands the batch on in one call.
+"""
+
+from bisect import bisect_right
+from typing import Final, Protocol
+
+from tailrace_core.batch import BatchHeader, Buffer, assign_offset, set_log_append_time
+from tailrace_core.errors import (
+    InvalidTimestamp,
+    InvalidTransactionState,
+    MessageTooLarge,
+    RecordListTooLarge,
+    TailraceError,
+)
+from tailrace_core.ids import TopicId
+from tailrace_core.membership import TopicConfigs
+
+from tailrace_engine.log.entry import BatchEntry
+from tailrace_engine.log.epochs import LeaderEpochs
+from tailrace_engine.log.pending import PendingAppends
+from tailrace_engine.log.producers import AppendedBatch, ProducerStates
+from tailrace_engine.log.state import LogState
+from tailrace_engine.log.wal_index import WalIndex
+
+_HEAD_SLACK: Final = 64
+"""Places at the front of the hot lists that are let go together: a list gives its front back in linear time."""
+
+
+class AppendWaiter(Protocol):
+    """Who asked for an acknowledgement. Exactly one of the two is called, once per append that named the waiter."""
+
+    def on_durable(self) -> None:
+        """The records are below the high watermark."""
+
+    def on_append_failed(self, ordinal: int, error: TailraceError) -> None:
+        """They may never be; ordinal is the number that the append was given."""
+
+
+class VisibilityWaiter(Protocol):
+    """Who waits for readable bytes."""
+
+    def on_visible(self, size: int) -> None:
+        """size more bytes are below the high watermark."""
+
+    def on_partition_gone(self) -> None:
+        """The partition was deleted."""
+
+
+class Partition:
+    """See the module. engine/api.py says what callers outside of the engine may use of it."""
+
+    __slots__ = (
+        "configs",
+        "damage",
+        "deleted",
+        "epochs",
+        "first_unuploaded_ms",
+        "hot_bases",
+        "hot_entries",
+        "hot_head",
+        "partition",
+        "pending",
+        "producers",
+        "state",
+        "tier_end_offset",
+        "topic_id",
+        "topic_name",
+        "unuploaded_bytes",
+        "visibility_waiters",
+        "wal_index",
+    )
+
+    def __init__(
+        self, topic_name: str, topic_id: TopicId, partition: int, configs: TopicConfigs, leader_epoch: int
+    ) -> None:
+        self.topic_name = topic_name
+        self.topic_id = topic_id
+        self.partition = partition
+        self.configs = configs
+        self.state = LogState(leader_epoch)
+        self.epochs = LeaderEpochs()
+        self.producers: ProducerStates | None = None
+        self.pending: PendingAppends[tuple[AppendWaiter, int]] = PendingAppends()
+        self.hot_entries: list[BatchEntry] = []
+        self.hot_bases: list[int] = []
+        self.hot_head = 0
+        self.wal_index: WalIndex | None = None
+        self.tier_end_offset = 0
+        self.unuploaded_bytes = 0
+        """Durable bytes that the catalog does not have."""
+        self.first_unuploaded_ms = 0
+        self.visibility_waiters: dict[VisibilityWaiter, None] = {}
+        self.damage: TailraceError | None = None
+        """Set: the partition is offline, and this is why."""
+        self.deleted = False
+
+    @property
+    def name(self) -> str:
+        """topic-partition, as Kafka writes it."""
+        return f"{self.topic_name}-{self.partition}"
+
+    # --- append
+
+    def check_limits(self, header: BatchHeader, now_ms: int) -> None:
+        """The topic's rules for a batch that is well-formed. Raises what the producer is told."""
+        configs = self.configs
+        size = header.size
+        if size > configs.max_message_bytes:
+            raise MessageTooLarge(
+                f"the batch has {size} bytes, max.message.bytes of {self.topic_name} is {configs.max_message_bytes}"
+            )
+        if size > configs.segment_bytes:
+            raise RecordListTooLarge(
+                f"the batch has {size} bytes, segment.bytes of {self.topic_name} is {configs.segment_bytes}"
+            )
+        if header.attributes & 0x10:
+            raise InvalidTransactionState("transactional batches are not supported yet")
+        if configs.message_timestamp_type != "LogAppendTime":
+            newest, oldest = header.max_timestamp_ms, header.base_timestamp_ms
+            if newest > now_ms + configs.message_timestamp_after_max_ms:
+                raise InvalidTimestamp(
+                    f"timestamp {newest} is more than message.timestamp.after.max.ms="
+                    f"{configs.message_timestamp_after_max_ms} ahead of the broker's {now_ms}"
+                )
+            if 0 <= oldest < now_ms - configs.message_timestamp_before_max_ms:
+                raise InvalidTimestamp(
+                    f"timestamp {oldest} is more than message.timestamp.before.max.ms="
+                    f"{configs.message_timestamp_before_max_ms} behind the broker's {now_ms}"
+                )
+
+    def find_duplicate(self, header: BatchHeader) -> AppendedBatch | None:
+        """The original of a batch that an idempotent producer has sent before. Raises when it is out of order."""
+        return self.producers.check(header) if self.producers is not None else None
+
+    def append(self, batch: memoryview, header: BatchHeader, now_ms: int) -> BatchEntry:
+        """Give the checked batch its offsets and take it. batch is written to and copied; the caller may reuse it."""
+        state = self.state
+        base_offset = state.apply_append(header.record_count)
+        leader_epoch = state.leader_epoch
+        max_timestamp_ms = header.max_timestamp_ms
+        assign_offset(batch, base_offset, leader_epoch)
+        if self.configs.message_timestamp_type == "LogAppendTime":
+            max_timestamp_ms = now_ms
+            set_log_append_time(batch, header.attributes, now_ms)
+            header = header._replace(max_timestamp_ms=now_ms)
+        entry = BatchEntry(self, leader_epoch, base_offset, state.log_end_offset, max_timestamp_ms, bytes(batch))
+        if header.producer_id >= 0:
+            if self.producers is None:
+                self.producers = ProducerStates()
+            self.producers.apply(header, base_offset, now_ms)
+        self.epochs.on_append(leader_epoch, base_offset)
+        self.hot_entries.append(entry)
+        self.hot_bases.append(base_offset)
+        return entry
+
+    def recover(self, end_offset: int, header: tuple[int, ...], segment: int, position: int, size: int) -> None:
+        """Take a batch that the WAL has: in the index, not in memory. It continues the log."""
+        state = self.state
+        base_offset = state.log_end_offset
+        index = self.wal_index
+        if index is None:
+            index = self.wal_index = WalIndex()
+        index.append(base_offset, end_offset, header[8], segment, position, size)
+        self.epochs.on_append(header[2], base_offset)
+        if header[9] >= 0:
+            if self.producers is None:
+                self.producers = ProducerStates()
+            self.producers.apply(BatchHeader._make(header), base_offset, max(header[8], 0))
+        state.log_end_offset = state.high_watermark = end_offset
+        self.unuploaded_bytes += size
+
+    # --- read
+
+    def hot_start_offset(self) -> int:
+        """The first offset in memory; the log end where nothing is."""
+        head = self.hot_head
+        return self.hot_bases[head] if head < len(self.hot_bases) else self.state.log_end_offset
+
+    def read_hot(self, offset: int, max_bytes: int, at_least_one: bool) -> tuple[list[Buffer], int]:
+        """Whole batches below the high watermark from the one that contains offset on, and their bytes.
+
+        offset lies in the hot part. Up to max_bytes, but with at_least_one the first batch whatever its size.
+        """
+        high_watermark = self.state.high_watermark
+        found: list[Buffer] = []
+        if offset >= high_watermark:
+            return found, 0
+        entries = self.hot_entries
+        total = 0
+        place = bisect_right(self.hot_bases, offset, self.hot_head) - 1
+        end = len(entries)
+        while place < end:
+            entry = entries[place]
+            if entry.end_offset > high_watermark:
+                break
+            size = entry.size
+            if total + size > max_bytes and (found or not at_least_one):
+                break
+            data = entry.data
+            assert data is not None, "a batch in the hot part has its data"
+            found.append(data)
+            total += size
+            place += 1
+        return found, total
+
+    # --- what becomes of the batches
+
+    def on_evicted(self, entry: BatchEntry) -> int:
+        """The oldest hot batch leaves memory; gives the index entries that it costs (0 or 1)."""
+        head = self.hot_head
+        assert self.hot_entries[head] is entry, "batches leave memory in offset order"
+        head += 1
+        if head >= _HEAD_SLACK and head * 2 >= len(self.hot_entries):
+            del self.hot_entries[:head], self.hot_bases[:head]
+            head = 0
+        self.hot_head = head
+        if entry.end_offset <= self.tier_end_offset:
+            return 0
+        index = self.wal_index
+        if index is None:
+            index = self.wal_index = WalIndex()
+        index.append(
+            entry.base_offset,
+            entry.end_offset,
+            entry.max_timestamp_ms,
+            entry.wal_segment,
+            entry.wal_position,
+            entry.size,
+        )
+        return 1
+
+    def on_committed(self, end_offset: int) -> tuple[dict[int, int], int]:
+        """The tier holds everything below end_offset: (WAL records dead per segment, index entries given back)."""
+        dead: dict[int, int] = {}
+        bases = self.hot_bases
+        place = max(bisect_right(bases, self.tier_end_offset, self.hot_head) - 1, self.hot_head)
+        for entry in self.hot_entries[place:]:
+            if entry.end_offset > end_offset:
+                break
+            if entry.end_offset > self.tier_end_offset:
+                dead[entry.wal_segment] = dead.get(entry.wal_segment, 0) + 1
+        given_back = 0
+        if self.wal_index is not None:
+            for segment, count in self.wal_index.drop_below(end_offset).items():
+                dead[segment] = dead.get(segment, 0) + count
+                given_back += count
+            if not len(self.wal_index):
+                self.wal_index = None
+        self.tier_end_offset = end_offset
+        return dead, given_back
+
+    def wal_records(self) -> dict[int, int]:
+        """Durable records that still keep WAL segments alive, per segment."""
+        alive: dict[int, int] = {}
+        for entry in self.hot_entries[self.hot_head :]:
+            if self.tier_end_offset < entry.end_offset <= self.state.high_watermark:
+                alive[entry.wal_segment] = alive.get(entry.wal_segment, 0) + 1
+        if self.wal_index is not None:
+            for place in range(len(self.wal_index)):
+                segment = self.wal_index.span(place).segment
+                alive[segment] = alive.get(segment, 0) + 1
+        return alive
+
+    def size_bytes(self, tier_bytes: int) -> int:
+        """Bytes of the whole partition, for retention."""
+        return tier_bytes + self.unuploaded_bytes

@@ -1,0 +1,153 @@
+"""Start of the engine: from what the catalog, the objects and the WAL hold to partitions that may be led.
+
+A partition's state is, in this order: the catalog's extents (offsets), the snapshot in its newest object (leader
+epochs, producers), the WAL's batches that the catalog does not have. A batch that continues neither is a hole: the partition
+goes offline, by name, instead of serving it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from tailrace_core.errors import DataCorrupt, MissingObject, TailraceError
+from tailrace_core.ids import TopicId, TopicPartition
+from tailrace_core.membership import Membership
+from tailrace_core.ports import Clock
+
+from tailrace_engine.disk.probe import open_disk
+from tailrace_engine.disk.threads import ThreadDisk
+from tailrace_engine.log.wal_index import ENTRY_BYTES
+from tailrace_engine.runtime import snapshot
+from tailrace_engine.runtime.engine import Engine
+from tailrace_engine.runtime.partition import Partition
+from tailrace_engine.wal.format import BATCH
+from tailrace_engine.wal.recovery import Recovery, WalRecord, recover
+from tailrace_engine.wal.writer import Wal, WalOptions
+
+logger = logging.getLogger(__name__)
+
+_PROGRESS_SECONDS = 1.0
+
+
+class EngineStart:
+    """The steps of one start, in the order of the methods."""
+
+    def __init__(self, engine: Engine, membership: Membership, clock: Clock) -> None:
+        self._engine = engine
+        self._membership = membership
+        self._clock = clock
+        self._dead: dict[int, int] = {}
+        """WAL records that nobody needs, per segment."""
+        self._started = clock.monotonic()
+        self._told = self._started
+        self._disk: ThreadDisk
+        self._options: WalOptions
+        self.recovery: Recovery
+
+    async def load(self) -> None:
+        """Make the partitions as the catalog knows them, with their snapshots."""
+        newest: dict[tuple[str, int], list[Partition]] = {}
+        for topic in self._membership.image.topics:
+            for partition in self._engine.add_topic(topic, -1):
+                extents = self._membership.extents(partition.topic_id, partition.partition)
+                state = partition.state
+                state.log_start_offset = extents.log_start_offset
+                partition.tier_end_offset = extents.committed_end
+                state.log_end_offset = state.high_watermark = max(extents.committed_end, extents.log_start_offset)
+                if len(extents):
+                    stored = extents[len(extents) - 1].object
+                    newest.setdefault((stored.key, stored.size), []).append(partition)
+        for (key, size), partitions in newest.items():
+            await self._load_snapshots(key, size, partitions)
+
+    async def _load_snapshots(self, key: str, size: int, partitions: Iterable[Partition]) -> None:
+        try:
+            snapshots = await self._engine.tier.producer_snapshots(key, size)
+            for partition in partitions:
+                kept = snapshots.get(TopicPartition(partition.topic_id, partition.partition))
+                if kept:
+                    partition.epochs, partition.producers = snapshot.decode(kept)
+                    partition.epochs.drop_below(partition.state.log_start_offset)
+        except (DataCorrupt, MissingObject) as error:
+            for partition in partitions:
+                self._take_offline(partition, DataCorrupt(f"{partition.name}: {error}"))
+
+    def recover(self, directory: Path, options: WalOptions) -> None:
+        """Read the WAL. Blocks, and says so when it takes longer than a second."""
+        loop = asyncio.get_running_loop()
+        self._options = options
+        self._disk = open_disk(directory, options.backend, options.sync, loop)
+        self.recovery = recovery = recover(self._disk.sources(), self._on_records, self._on_progress)
+        if recovery.torn is not None:
+            logger.warning("%s", recovery.torn)
+        for damage in recovery.damage:
+            logger.error("%s", damage)
+        named = [(partition.topic_id, partition.partition) for partition in self._engine.partitions()]
+        places = {TopicPartition(*name): None for name in named}
+        for lost in recovery.damaged():
+            self._damage(lost.topic_id, lost.partition, "acknowledged records in the WAL are damaged")
+        for suspect in recovery.suspects(places):
+            self._damage(suspect.topic_id, suspect.partition, "the WAL is damaged where its last records may have been")
+        now_ms = self._clock.now_ms()
+        for partition in self._engine.partitions():
+            if partition.wal_index is not None:
+                self._engine.hot.charge(ENTRY_BYTES * len(partition.wal_index))
+                self._engine.on_unuploaded(partition, partition.unuploaded_bytes, now_ms)
+
+    def open_wal(self, salt: int) -> Wal:
+        """Begin a fresh segment after what was recovered."""
+        engine = self._engine
+        wal = Wal.open(
+            self._disk,
+            self._options,
+            asyncio.get_running_loop(),
+            self._clock,
+            self.recovery,
+            engine.on_durable,
+            engine.on_wal_failed,
+            salt,
+        )
+        for segment, count in self._dead.items():
+            wal.mark_dead(segment, count)
+        return wal
+
+    def _on_records(self, records: list[WalRecord]) -> None:
+        find = self._engine.find
+        dead = self._dead
+        for kind, topic_id, index, _, base_offset, segment, position, size, header in records:
+            partition = find(topic_id, index)
+            if kind != BATCH or header is None or partition is None:
+                dead[segment] = dead.get(segment, 0) + 1
+                continue
+            state = partition.state
+            if base_offset == state.log_end_offset:
+                partition.recover(base_offset + header[6] + 1, header, segment, position, size)
+                continue
+            if base_offset + header[6] + 1 <= partition.tier_end_offset or partition.damage is not None:
+                if partition.damage is None:
+                    dead[segment] = dead.get(segment, 0) + 1
+                continue
+            self._take_offline(
+                partition,
+                DataCorrupt(
+                    f"{partition.name}: the WAL continues at offset {base_offset}, "
+                    f"what is known ends at {state.log_end_offset}"
+                ),
+            )
+
+    def _damage(self, topic_id: TopicId, index: int, why: str) -> None:
+        partition = self._engine.find(topic_id, index)
+        if partition is not None:
+            self._take_offline(partition, DataCorrupt(f"{partition.name}: {why}"))
+
+    def _take_offline(self, partition: Partition, error: TailraceError) -> None:
+        if partition.damage is None:
+            logger.error("partition offline: %s", error)
+            partition.damage = error
+
+    def _on_progress(self, done: int, total: int) -> None:
+        now = self._clock.monotonic()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            logger.info("recovering the WAL: %d of %d MiB", done >> 20, total >> 20)

@@ -1,0 +1,86 @@
+"""ListOffsets by time: which record is the first at or after a time, and which is the newest.
+
+The places of a partition are searched in offset order by what they know without reading data: the extents' largest
+timestamps, then the indexes in the objects; the WAL index; the batches in memory. One batch is then read and walked.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from tailrace_core.batch import Buffer, batch_spans, read_header
+from tailrace_core.membership import Membership
+
+from tailrace_engine.api import OffsetFound
+from tailrace_engine.log.records import timestamps
+from tailrace_engine.runtime.partition import Partition
+from tailrace_engine.tier.reader import TierReader
+
+ReadBatches: TypeAlias = Callable[[Partition, int, int], Awaitable[tuple[list[Buffer], int]]]
+"""StorageEngine.read_cold."""
+
+
+class TimeSearch:
+    """One per engine."""
+
+    def __init__(self, membership: Membership, tier: TierReader, read: ReadBatches) -> None:
+        self._membership = membership
+        self._tier = tier
+        self._read = read
+
+    async def first_at_or_after(self, partition: Partition, timestamp_ms: int) -> OffsetFound | None:
+        """The first record below the high watermark with a timestamp >= timestamp_ms."""
+        extents = self._membership.extents(partition.topic_id, partition.partition)
+        for place in range(extents.index_at(partition.state.log_start_offset), len(extents)):
+            placed = extents[place]
+            if placed.extent.max_timestamp_ms >= timestamp_ms:
+                found = await self._tier.offset_for_timestamp(placed.object.key, placed.extent, timestamp_ms)
+                assert found is not None, "the extent's largest timestamp is one of its batches'"
+                return _first_record(found[1], timestamp_ms)
+        base_offset = _local_batch(partition, timestamp_ms)
+        if base_offset is None:
+            return None
+        return _first_record(await self._read_batch(partition, base_offset), timestamp_ms)
+
+    async def newest(self, partition: Partition) -> OffsetFound | None:
+        """The first of the records with the largest timestamp; None in an empty partition."""
+        extents = self._membership.extents(partition.topic_id, partition.partition)
+        newest = max((extents[place].extent.max_timestamp_ms for place in range(len(extents))), default=-1)
+        index = partition.wal_index
+        if index is not None:
+            newest = max(newest, index.newest_timestamp())
+        high_watermark = partition.state.high_watermark
+        for entry in partition.hot_entries[partition.hot_head :]:
+            if entry.end_offset <= high_watermark:
+                newest = max(newest, entry.max_timestamp_ms)
+        return await self.first_at_or_after(partition, newest) if newest >= 0 else None
+
+    async def _read_batch(self, partition: Partition, base_offset: int) -> Buffer:
+        """The batch at base_offset, wherever it is now."""
+        buffers, _ = await self._read(partition, base_offset, 1)
+        first = memoryview(buffers[0])
+        start, size, _ = batch_spans(first)[0]
+        return first[start : start + size]
+
+
+def _local_batch(partition: Partition, timestamp_ms: int) -> int | None:
+    """Base offset of the first batch outside of the tier whose largest timestamp is >= timestamp_ms."""
+    index = partition.wal_index
+    if index is not None:
+        place = index.find_timestamp(timestamp_ms)
+        if place < len(index):
+            return index.span(place).base_offset
+    high_watermark = partition.state.high_watermark
+    for entry in partition.hot_entries[partition.hot_head :]:
+        if entry.end_offset > high_watermark:
+            return None
+        if entry.max_timestamp_ms >= timestamp_ms and entry.end_offset > partition.tier_end_offset:
+            return entry.base_offset
+    return None
+
+
+def _first_record(batch: Buffer, timestamp_ms: int) -> OffsetFound | None:
+    leader_epoch = read_header(batch).leader_epoch
+    for offset, record_timestamp_ms in timestamps(batch):
+        if record_timestamp_ms >= timestamp_ms:
+            return OffsetFound(offset, record_timestamp_ms, leader_epoch)
+    return None

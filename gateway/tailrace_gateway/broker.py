@@ -1,0 +1,130 @@
+"""One broker: settings → ports → controller, engine → servers. The only place where all parts meet."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from tailrace_controller.client import open_local_controller
+from tailrace_core.addresses import Listener
+from tailrace_core.membership import Membership, TopicDeleted
+from tailrace_core.settings import Settings, memory_bytes
+from tailrace_engine.objects import open_store
+from tailrace_engine.runtime.engine import Engine
+from tailrace_engine.runtime.start import EngineStart
+from tailrace_engine.tier.reader import TierReader, TierReaderOptions
+from tailrace_engine.wal.writer import Wal, WalOptions
+
+from tailrace_gateway.kafka.apis import APIS
+from tailrace_gateway.kafka.context import Services
+from tailrace_gateway.kafka.metadata_cache import MetadataCache
+from tailrace_gateway.kafka.routes import Routes
+from tailrace_gateway.kafka.server import KafkaServer
+from tailrace_gateway.system import SystemClock, SystemEntropy, lock_data_folder
+
+logger = logging.getLogger(__name__)
+
+_RECEIVE_BUDGET_BYTES: Final = 64 << 20
+_STOP_SECONDS: Final = 3.0
+
+
+class Broker:
+    """A running broker. `start` brings it up, `stop` ends it; both once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.ready = False
+        self.wal: Wal
+        self.engine: Engine
+        self.membership: Membership
+        self.server: KafkaServer
+        self.listeners: list[Listener] = []
+        """As bound."""
+
+    async def start(self) -> None:
+        """Recover and begin to serve. Raises TailraceError with a text for people."""
+        settings = self.settings
+        loop = asyncio.get_running_loop()
+        folder = settings.broker.data_dir.absolute()
+        self._lock = lock_data_folder(folder)
+        entropy = SystemEntropy()
+        self.membership = membership = await open_local_controller(
+            folder / "metadata.sqlite", entropy, loop, settings.log.topic_defaults()
+        )
+        self.store = open_store(settings.object_store.url_for(folder))
+        cache = settings.cache
+        self.tier = TierReader(
+            self.store,
+            self.clock,
+            TierReaderOptions(
+                cache_bytes=cache.cold_bytes,
+                block_bytes=cache.block_bytes,
+                bytes_per_second_max=cache.bandwidth_bytes_per_second,
+                read_ahead_bytes_min=cache.read_ahead_bytes_min,
+                read_ahead_bytes_max=cache.read_ahead_bytes_max,
+                read_ahead_budget_bytes=cache.read_ahead_budget_bytes,
+            ),
+        )
+        self.engine = engine = Engine(settings.engine.hot_bytes_for(memory_bytes()), self.tier, membership, self.clock)
+        start = EngineStart(engine, membership, self.clock)
+        await start.load()
+        wal = settings.wal
+        start.recover(
+            folder / "wal",
+            WalOptions(wal.backend, wal.sync, wal.sync_interval_ms, wal.segment_bytes, wal.capacity_bytes),
+        )
+        self.wal = start.open_wal(int.from_bytes(entropy.bytes(4), "big"))
+        self.server = server = KafkaServer(settings.kafka, _RECEIVE_BUDGET_BYTES)
+        server.routes = routes = Routes(APIS, server.bind)
+        for listener in settings.kafka.listeners:
+            port = await server.listen(listener)
+            self.listeners.append(Listener(listener.name, listener.host, port))
+        endpoints = self._endpoints()
+        begun = await membership.start_broker(settings.broker.node_id, settings.broker.rack, endpoints)
+        engine.start(self.wal, begun.leader_epoch)
+        metadata = MetadataCache(membership.image)
+        membership.subscribe(lambda event: metadata.forget(event.topic) if isinstance(event, TopicDeleted) else None)
+        services = Services(
+            settings=settings,
+            engine=engine,
+            membership=membership,
+            clock=self.clock,
+            loop=loop,
+            metadata=metadata,
+            routes=routes,
+            spawn=server.spawn,
+            flush=server.flush,
+        )
+        await server.start(services)
+        self.ready = True
+        gc.collect()
+        gc.freeze()
+
+    def _endpoints(self) -> Mapping[str, tuple[str, int]]:
+        bound = {listener.name: listener.port for listener in self.listeners}
+        return {
+            listener.name: (listener.host, listener.port or bound[listener.name])
+            for listener in self.settings.kafka.advertised
+        }
+
+    def banner(self) -> str:
+        """The line that says that, where and how it serves."""
+        wal = self.settings.wal
+        return (
+            f"tailrace serves Kafka on {', '.join(map(str, self.listeners))}; "
+            f"data {self.settings.broker.data_dir.absolute()}; objects {self.store.url}; "
+            f"durability {self.settings.engine.durability}; WAL {self.wal.backend}, sync {wal.sync}"
+        )
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what is in the WAL, close. What is acknowledged is durable without an upload."""
+        self.ready = False
+        await self.server.stop_accepting()
+        await self.wal.close(_STOP_SECONDS)
+        self.server.flush()
+        await self.server.close()
+        await self.tier.close()
+        await self.store.close()
+        await self.membership.close()

@@ -1,0 +1,93 @@
+"""Our errors, as Kafka's codes: the one table. A test compares it with every leaf of TailraceError."""
+
+from enum import IntEnum
+from typing import Final
+
+from tailrace_core import errors
+
+
+class ErrorCode(IntEnum):
+    """Kafka's error codes that this broker answers with."""
+
+    UNKNOWN_SERVER_ERROR = -1
+    NONE = 0
+    OFFSET_OUT_OF_RANGE = 1
+    CORRUPT_MESSAGE = 2
+    UNKNOWN_TOPIC_OR_PARTITION = 3
+    LEADER_NOT_AVAILABLE = 5
+    NOT_LEADER_OR_FOLLOWER = 6
+    REQUEST_TIMED_OUT = 7
+    MESSAGE_TOO_LARGE = 10
+    COORDINATOR_NOT_AVAILABLE = 15
+    INVALID_TOPIC_EXCEPTION = 17
+    RECORD_LIST_TOO_LARGE = 18
+    NOT_ENOUGH_REPLICAS = 19
+    INVALID_REQUIRED_ACKS = 21
+    INVALID_TIMESTAMP = 32
+    UNSUPPORTED_VERSION = 35
+    TOPIC_ALREADY_EXISTS = 36
+    INVALID_PARTITIONS = 37
+    INVALID_REPLICATION_FACTOR = 38
+    INVALID_REPLICA_ASSIGNMENT = 39
+    INVALID_CONFIG = 40
+    INVALID_REQUEST = 42
+    OUT_OF_ORDER_SEQUENCE_NUMBER = 45
+    INVALID_PRODUCER_EPOCH = 47
+    INVALID_TXN_STATE = 48
+    KAFKA_STORAGE_ERROR = 56
+    FETCH_SESSION_ID_NOT_FOUND = 70
+    INVALID_FETCH_SESSION_EPOCH = 71
+    FENCED_LEADER_EPOCH = 74
+    UNKNOWN_LEADER_EPOCH = 75
+    UNSUPPORTED_COMPRESSION_TYPE = 76
+    OFFSET_NOT_AVAILABLE = 78
+    INVALID_RECORD = 87
+    THROTTLING_QUOTA_EXCEEDED = 89
+    UNKNOWN_TOPIC_ID = 100
+    INCONSISTENT_TOPIC_ID = 103
+
+
+KAFKA_CODES: Final[dict[type[errors.TailraceError], ErrorCode]] = {
+    errors.CoordinatorNotAvailable: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    errors.CorruptBatch: ErrorCode.CORRUPT_MESSAGE,
+    errors.DataCorrupt: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.DataFolderInUse: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.FencedLeaderEpoch: ErrorCode.FENCED_LEADER_EPOCH,
+    errors.FormatTooNew: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.InconsistentTopicId: ErrorCode.INCONSISTENT_TOPIC_ID,
+    errors.InvalidConfig: ErrorCode.INVALID_CONFIG,
+    errors.InvalidPartitions: ErrorCode.INVALID_PARTITIONS,
+    errors.InvalidProducerEpoch: ErrorCode.INVALID_PRODUCER_EPOCH,
+    errors.InvalidRecord: ErrorCode.INVALID_RECORD,
+    errors.InvalidReplicaAssignment: ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+    errors.InvalidReplicationFactor: ErrorCode.INVALID_REPLICATION_FACTOR,
+    errors.InvalidRequest: ErrorCode.INVALID_REQUEST,
+    errors.InvalidRequiredAcks: ErrorCode.INVALID_REQUIRED_ACKS,
+    errors.InvalidSettings: ErrorCode.INVALID_CONFIG,
+    errors.InvalidTimestamp: ErrorCode.INVALID_TIMESTAMP,
+    errors.InvalidTopicName: ErrorCode.INVALID_TOPIC_EXCEPTION,
+    errors.InvalidTransactionState: ErrorCode.INVALID_TXN_STATE,
+    errors.MessageTooLarge: ErrorCode.MESSAGE_TOO_LARGE,
+    errors.MissingObject: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.NotEnoughReplicas: ErrorCode.NOT_ENOUGH_REPLICAS,
+    errors.NotLeader: ErrorCode.NOT_LEADER_OR_FOLLOWER,
+    errors.ObjectExists: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.OffsetNotAvailable: ErrorCode.OFFSET_NOT_AVAILABLE,
+    errors.OffsetOutOfRange: ErrorCode.OFFSET_OUT_OF_RANGE,
+    errors.OutOfOrderSequence: ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    errors.RecordListTooLarge: ErrorCode.RECORD_LIST_TOO_LARGE,
+    errors.RequestTimedOut: ErrorCode.REQUEST_TIMED_OUT,
+    errors.StorageUnavailable: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.ThrottledByStorage: ErrorCode.THROTTLING_QUOTA_EXCEEDED,
+    errors.TopicAlreadyExists: ErrorCode.TOPIC_ALREADY_EXISTS,
+    errors.UnknownLeaderEpoch: ErrorCode.UNKNOWN_LEADER_EPOCH,
+    errors.UnknownTopicId: ErrorCode.UNKNOWN_TOPIC_ID,
+    errors.UnknownTopicOrPartition: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    errors.UnsupportedCompression: ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
+    errors.UnsupportedForVersion: ErrorCode.UNSUPPORTED_VERSION,
+}
+
+
+def kafka_code(error: errors.TailraceError) -> ErrorCode:
+    """The code for an expected failure."""
+    return KAFKA_CODES[type(error)]

@@ -1,0 +1,140 @@
+"""Produce (key 0), versions 3-13.
+
+v3 record batches of magic 2 only · v7 zstd (KIP-110) · v8 error messages (KIP-467) · v13 topics by id (KIP-516)
+Requests of one connection overlap: each is answered, in order, when its batches are durable. acks=0 gets no response;
+an error there closes the connection, so that the producer notices.
+Not done: transactional batches (INVALID_TXN_STATE); current_leader hints (v10), as there is one broker.
+"""
+
+from tailrace_core.errors import (
+    InvalidRecord,
+    InvalidRequiredAcks,
+    InvalidTopicName,
+    RequestTimedOut,
+    TailraceError,
+    UnsupportedCompression,
+)
+from tailrace_core.ids import NO_TOPIC_ID
+from tailrace_core.membership import INTERNAL_TOPICS
+from tailrace_engine.api import Partition
+
+from tailrace_gateway.errors import kafka_code
+from tailrace_gateway.kafka.connection import Reply
+from tailrace_gateway.kafka.context import Services
+from tailrace_gateway.kafka.routes import Api
+from tailrace_gateway.kafka.schema import Buffer
+from tailrace_gateway.kafka.schema.messages.produce import (
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceResponse,
+)
+
+_ZSTD = 4
+_INTERNAL_CLIENT = "__admin_client"
+
+
+class ProduceReply(Reply):
+    """Waits for the batches of one request."""
+
+    __slots__ = ("answers", "response", "waiting")
+
+    answers: list[PartitionProduceResponse]
+    """By the ordinals that the appends were given."""
+    response: ProduceResponse
+    waiting: int
+    """Appends that are not durable yet, and one while the request is being appended."""
+
+    def on_durable(self) -> None:
+        self.waiting -= 1
+        if not self.waiting:
+            self.send(self.response)
+
+    def on_append_failed(self, ordinal: int, error: TailraceError) -> None:
+        _fail(self.answers[ordinal], error)
+        self.on_durable()
+
+    def on_timeout(self) -> None:
+        error = RequestTimedOut("the batch was not durable in time; it may still be")
+        for answer in self.answers:
+            if not answer.error_code:
+                _fail(answer, error)
+        self.send(self.response)
+
+
+def _fail(answer: PartitionProduceResponse, error: TailraceError) -> None:
+    answer.error_code = kafka_code(error)
+    answer.error_message = str(error)
+    answer.base_offset = -1
+    answer.log_append_time_ms = -1
+    answer.log_start_offset = -1
+
+
+def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> None:
+    engine = services.engine
+    version = reply.route.version
+    acks = request.acks
+    reply.answers = answers = []
+    reply.response = response = ProduceResponse()
+    reply.waiting = 1
+    waiter = reply if acks else None
+    failed = False
+    for topic in request.topic_data:
+        partition_answers: list[PartitionProduceResponse] = []
+        response.responses.append(
+            TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=partition_answers)
+        )
+        for data in topic.partition_data:
+            answer = PartitionProduceResponse(index=data.index, error_code=0, base_offset=-1)
+            partition_answers.append(answer)
+            answers.append(answer)
+            try:
+                if not -1 <= acks <= 1:
+                    raise InvalidRequiredAcks(f"acks is -1 (all), 0 or 1, not {acks}")
+                if topic.topic_id != NO_TOPIC_ID:
+                    partition = engine.partition_by_id(topic.topic_id, data.index)
+                else:
+                    partition = engine.partition(topic.name, data.index)
+                batch = _single_batch(partition, data.records, version, reply.client_id)
+                reply.waiting += 1
+                try:
+                    appended = engine.append(partition, batch, waiter, len(answers) - 1)
+                except TailraceError:
+                    reply.waiting -= 1
+                    raise
+            except TailraceError as error:
+                _fail(answer, error)
+                failed = True
+                continue
+            answer.base_offset = appended.base_offset
+            answer.log_append_time_ms = appended.log_append_time_ms
+            answer.log_start_offset = partition.state.log_start_offset
+    if acks:
+        reply.deadline = services.loop.time() + request.timeout_ms / 1000
+        reply.on_durable()
+    elif failed:
+        reply.drop()
+    else:
+        reply.send_nothing()
+
+
+def _single_batch(partition: Partition, records: "Buffer | object", version: int, client_id: str) -> memoryview:
+    """The request's records of a partition, as the one batch that they have to be."""
+    if not isinstance(records, memoryview) or not records:
+        raise InvalidRecord("exactly one record batch per partition is accepted in a request")
+    if version < 7 and len(records) > 22 and records[22] & 7 == _ZSTD:
+        raise UnsupportedCompression("zstd needs version 7 of Produce")
+    if partition.topic_name in INTERNAL_TOPICS and client_id != _INTERNAL_CLIENT:
+        raise InvalidTopicName(f"clients may not write to {partition.topic_name}")
+    return records
+
+
+API = Api(
+    key=0,
+    name="Produce",
+    versions=range(3, 14),
+    direct=handle,
+    new_reply=ProduceReply,
+    overlaps=True,
+    advertised_from=0,  # librdkafka drops features when the minimum is above 0
+)

@@ -1,0 +1,43 @@
+"""What the APIs work with: the services of the broker, and the call that is being answered."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tailrace_core.membership import Membership
+from tailrace_core.ports import Clock, Loop
+from tailrace_core.settings import Settings
+from tailrace_engine.api import StorageEngine
+
+if TYPE_CHECKING:
+    from tailrace_gateway.kafka.connection import Connection
+    from tailrace_gateway.kafka.metadata_cache import MetadataCache
+    from tailrace_gateway.kafka.routes import Routes
+
+
+@dataclass(slots=True)
+class Services:
+    """Made once by main.py.
+
+    spawn runs a coroutine in the server's task group, for what cannot be answered at once; flush sends the responses
+    that became ready outside of a receive or an engine completion.
+    """
+
+    settings: Settings
+    engine: StorageEngine
+    membership: Membership
+    clock: Clock
+    loop: Loop
+    metadata: "MetadataCache"
+    routes: "Routes"
+    spawn: Callable[[Coroutine[Any, Any, None]], object]
+    flush: Callable[[], None]
+
+
+class Call(NamedTuple):
+    """One request of an API that answers with a value."""
+
+    services: Services
+    connection: "Connection"
+    client_id: str
+    version: int

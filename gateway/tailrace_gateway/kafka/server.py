@@ -1,0 +1,224 @@
+"""Kafka over TCP: the asyncio side of the connections, and what they share on one loop."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, cast
+
+from tailrace_core.addresses import Listener
+from tailrace_core.settings import KafkaSettings
+
+from tailrace_gateway.kafka.connection import Connection, ConnectionLimits, Reply
+from tailrace_gateway.kafka.context import Call, Services
+from tailrace_gateway.kafka.receive import Inbox, ReceivePool
+from tailrace_gateway.kafka.routes import Api, Routes
+from tailrace_gateway.kafka.schema import Message
+from tailrace_gateway.observability.logging import noisy
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_SECONDS: Final = 0.5
+"""How late a produce timeout or an idle close may come."""
+
+
+class KafkaServer:
+    """All listeners and connections of one loop; the Host of its connections."""
+
+    def __init__(self, settings: KafkaSettings, receive_budget_bytes: int) -> None:
+        self.limits: ConnectionLimits = settings
+        self.routes: Routes
+        self.services: Services
+        self.connections: dict[Connection, None] = {}
+        self.connections_accepted = 0
+        self.connections_malformed = 0
+        self.connections_idle_closed = 0
+        self.pool = ReceivePool(receive_budget_bytes)
+        self._settings = settings
+        self._shared = bytearray(settings.receive_bytes)
+        self._dirty: list[Connection] = []
+        self._held_back: list[Connection] = []
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def start(self, services: Services) -> None:
+        """Begin to accept connections."""
+        self.services = services
+        services.engine.on_completions = self.flush
+        services.engine.on_room = self._on_room
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        for server in self._servers:
+            await server.start_serving()
+
+    async def listen(self, listener: Listener) -> int:
+        """Bind a listener; gives its port. Connections are accepted once start was called."""
+        server = await self._loop.create_server(
+            lambda: _Protocol(self, listener.name),
+            listener.host or None,
+            listener.port,
+            backlog=1024,
+            start_serving=False,
+        )
+        self._servers.append(server)
+        port: int = server.sockets[0].getsockname()[1]
+        return port
+
+    def bind(self, api: Api) -> Callable[[Any, Any], None]:
+        """The function (reply, request) that serves an API."""
+        if api.direct is not None:
+            direct = api.direct
+            return lambda reply, request: direct(self.services, reply, request)
+        handle = api.handle
+        assert handle is not None
+
+        def call(reply: Reply, request: Any) -> None:
+            answer = handle(Call(self.services, reply.connection, reply.client_id, reply.route.version), request)
+            if isinstance(answer, Message):
+                reply.send(answer)
+            else:
+                self.spawn(self._answer(reply, answer))
+
+        return call
+
+    async def _answer(self, reply: Reply, answer: Awaitable[Message]) -> None:
+        try:
+            reply.send(await answer)
+        except Exception:
+            logger.exception("a %s request failed", reply.route.name)
+            reply.drop()
+        self.flush()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine until it ends or the server closes."""
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a request's task failed", exc_info=error)
+
+    # --- the connections' host
+
+    def must_hold_back(self) -> bool:
+        return self.services.engine.must_hold_back
+
+    def hold_back(self, connection: Connection) -> None:
+        self._held_back.append(connection)
+
+    def _on_room(self) -> None:
+        held, self._held_back = self._held_back, []
+        for connection in held:
+            connection.held_back = False
+            connection.proceed()
+        self.flush()
+
+    def on_dirty(self, connection: Connection) -> None:
+        self._dirty.append(connection)
+
+    def flush(self) -> None:
+        """Send what became ready. Sending may start requests that are ready at once: until nothing is left."""
+        while self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for connection in dirty:
+                connection.flush()
+        self.pool.wake()
+
+    def on_stalled(self, connection: Connection) -> None:
+        self.pool.stall(connection)
+
+    def on_malformed(self, connection: Connection, why: str) -> None:
+        self.connections_malformed += 1
+        logger.warning("closing a connection: %s", why, extra=noisy(peer=connection.peer))
+        connection.close(why)
+
+    def on_closed(self, connection: Connection) -> None:
+        self.connections.pop(connection, None)
+        if connection.stalled:
+            self.pool.forget(connection)
+
+    # --- time
+
+    def _sweep(self) -> None:
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        now = self._loop.time()
+        idle_seconds = self._settings.connections_max_idle_ms / 1000
+        for connection in list(self.connections):
+            if not connection.idle:
+                connection.check_deadlines(now)
+            elif 0 <= idle_seconds < now - connection.last_active:
+                self.connections_idle_closed += 1
+                connection.close("it was idle")
+        self.flush()
+
+    # --- end
+
+    async def stop_accepting(self) -> None:
+        """Close the listeners; connections go on."""
+        for server in self._servers:
+            server.close()
+
+    async def close(self) -> None:
+        """Close everything."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self.connections):
+            connection.close("the broker stops")
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Protocol(asyncio.BufferedProtocol):
+    """Feeds one connection."""
+
+    __slots__ = ("_connection", "_listener", "_server")
+
+    def __init__(self, server: KafkaServer, listener: str) -> None:
+        self._server = server
+        self._listener = listener
+        self._connection: Connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        server = self._server
+        sock = transport.get_extra_info("socket")
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = transport.get_extra_info("peername")
+        inbox = Inbox(server._shared, server.pool, server._settings.socket_request_max_bytes)
+        self._connection = Connection(
+            server, cast(asyncio.Transport, transport), inbox, self._listener, f"{peer[0]}:{peer[1]}" if peer else ""
+        )
+        self._connection.last_active = server._loop.time()
+        server.connections[self._connection] = None
+        server.connections_accepted += 1
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._connection.inbox.writable()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        server = self._server
+        connection = self._connection
+        connection.last_active = server._loop.time()
+        try:
+            connection.on_received(nbytes)
+        except Exception:
+            logger.exception("a request of %s failed", connection.peer)
+            connection.close("a request failed")
+        server.flush()
+
+    def pause_writing(self) -> None:
+        self._connection.on_writing_paused()
+
+    def resume_writing(self) -> None:
+        self._connection.on_writing_resumed()
+        self._server.flush()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.on_lost()
