@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import fcntl
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ import report
 from goals import medians_of, verdicts
 from kafka_server import KafkaDefault, KafkaSynced
 from loads import FULL, LOADS, SMOKE, WARM_UP, Figures, Load
-from server import WORK, Server, machine_busy_s
+from server import WORK, Server, back_memory, machine_busy_s
 from tailrace_server import TailraceAlways, TailraceInterval
 
 SYSTEMS: dict[str, Callable[[], Server]] = {
@@ -34,6 +35,7 @@ WARM_UP_ROUNDS = 2
 OTHER_CORES_MAX = 0.3
 ATTEMPTS = 3
 QUIET_LIMIT_S = 20.0
+BACKED_BYTES = 8 << 30
 
 
 class Bench:
@@ -179,6 +181,11 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
+def _end(number: int, frame: object) -> None:
+    """SIGTERM unwinds, so that the brokers are removed."""
+    sys.exit(128 + number)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="very small, Tailrace alone, nothing written to docs/")
@@ -204,6 +211,10 @@ def main() -> int:
         if any(system.startswith("kafka") for system in systems):
             print(f"looking for Apache Kafka {kafka_server.VERSION} (Maven fetches it the first time)", flush=True)
             kafka_server.classpath()
+        if not options.smoke:
+            print("touching memory, so that no broker pays for getting it from the host", flush=True)
+            back_memory(BACKED_BYTES)
+        signal.signal(signal.SIGTERM, _end)
         bench = Bench(loads, systems, rounds, options.smoke)
         bench.run()
 
