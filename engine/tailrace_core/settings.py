@@ -306,6 +306,12 @@ class ObjectStoreSettings(Section):
     """Where uploaded data lives."""
 
     url: StoreUrlSetting = setting(None, "file:///PATH of a local folder. Default: `objects` in the data folder.")
+    sweep_interval_ms: int = setting(
+        30_000, "Milliseconds between two looks for objects that nothing refers to any more.", ge=10
+    )
+    delete_grace_ms: int = setting(
+        60_000, "Milliseconds that such an object is kept for those who still read it.", ge=0
+    )
 
     def url_for(self, data_dir: Path) -> str:
         """The store's URL, with the default applied."""

@@ -10,10 +10,13 @@ from tailrace_controller.client import open_local_controller
 from tailrace_core.addresses import Listener
 from tailrace_core.membership import Membership, TopicDeleted
 from tailrace_core.settings import Settings, memory_bytes
+from tailrace_core.telemetry import Registry
 from tailrace_engine.objects import open_store
 from tailrace_engine.runtime.engine import Engine
+from tailrace_engine.runtime.retention import Retention, RetentionOptions
 from tailrace_engine.runtime.start import EngineStart
 from tailrace_engine.tier.reader import TierReader, TierReaderOptions
+from tailrace_engine.tier.uploader import Uploader, UploadOptions
 from tailrace_engine.wal.writer import Wal, WalOptions
 
 from tailrace_gateway.kafka.apis import APIS
@@ -21,6 +24,10 @@ from tailrace_gateway.kafka.context import Services
 from tailrace_gateway.kafka.metadata_cache import MetadataCache
 from tailrace_gateway.kafka.routes import Routes
 from tailrace_gateway.kafka.server import KafkaServer
+from tailrace_gateway.observability.exporter import Exporter
+from tailrace_gateway.observability.health import routes as http_routes
+from tailrace_gateway.observability.http import Handler, start_http
+from tailrace_gateway.observability.measures import measure
 from tailrace_gateway.system import SystemClock, SystemEntropy, lock_data_folder
 
 logger = logging.getLogger(__name__)
@@ -97,10 +104,46 @@ class Broker:
             spawn=server.spawn,
             flush=server.flush,
         )
+        self.uploader = Uploader(
+            engine,
+            self.store,
+            membership,
+            UploadOptions(settings.upload.bytes, settings.upload.interval_ms, settings.upload.pressure_ratio),
+            self.clock,
+            settings.broker.node_id,
+            begun.broker_epoch,
+        )
+        self.retention = Retention(
+            engine,
+            self.store,
+            membership,
+            RetentionOptions(
+                settings.log.retention_check_interval_ms,
+                settings.object_store.sweep_interval_ms,
+                settings.object_store.delete_grace_ms,
+                settings.engine.producer_id_expiration_ms,
+            ),
+            self.clock,
+        )
+        self.http = await start_http(settings.http.listen.host, settings.http.listen.port, self._http_routes())
         await server.start(services)
+        server.spawn(self.uploader.run())
+        server.spawn(self.retention.run())
         self.ready = True
         gc.collect()
         gc.freeze()
+
+    def _http_routes(self) -> dict[str, Mapping[str, Handler]]:
+        registry = Registry()
+        measure(registry, self)
+        return http_routes(self._is_ready, Exporter(registry))
+
+    def _is_ready(self) -> tuple[bool, str]:
+        if not self.ready:
+            return False, "the broker is not serving"
+        if self.wal.fenced is not None:
+            return False, str(self.wal.fenced)
+        return True, "ok"
 
     def _endpoints(self) -> Mapping[str, tuple[str, int]]:
         bound = {listener.name: listener.port for listener in self.listeners}
@@ -125,6 +168,7 @@ class Broker:
         await self.wal.close(_STOP_SECONDS)
         self.server.flush()
         await self.server.close()
+        await self.http.close()
         await self.tier.close()
         await self.store.close()
         await self.membership.close()

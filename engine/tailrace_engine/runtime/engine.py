@@ -54,6 +54,8 @@ class Engine:
     def __init__(self, hot_bytes: int, tier: TierReader, membership: Membership, clock: Clock) -> None:
         self.on_completions: Callable[[], None] = _nothing
         self.on_room: Callable[[], None] = _nothing
+        self.on_upload_due: Callable[[], None] = _nothing
+        self.upload_due_bytes = 64 << 20
         self.wal: Wal
         self.cold: ColdReads
         self.hot = HotLog(hot_bytes, self._let_go)
@@ -248,6 +250,8 @@ class Engine:
                 reader.on_visible(size)
         if self.hot.bytes_used > self.hot.budget_bytes:
             self.hot.evict()
+        if self.unuploaded_bytes >= self.upload_due_bytes:
+            self.on_upload_due()
         self.on_completions()
         if self._holding_back:
             self.maybe_release()

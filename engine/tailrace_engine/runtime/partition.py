@@ -10,7 +10,7 @@ The hot part may reach below tier_end_offset: what is uploaded stays in memory u
 methods are synchronous and run on the loop's thread; an append plans, applies and hands the batch on in one call.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import Final, Protocol
 
 from tailrace_core.batch import BatchHeader, Buffer, assign_offset, set_log_append_time
@@ -211,6 +211,24 @@ class Partition:
             total += size
             place += 1
         return found, total
+
+    def hot_batches(
+        self, offset: int, end_offset: int, batches_max: int, bytes_max: int
+    ) -> list[tuple[Buffer, int, int, int]]:
+        """(data, base offset, end offset, largest timestamp) of batches in [offset, end_offset), for an upload.
+
+        At least one, if there is one in memory that begins at offset; up to both bounds.
+        """
+        found: list[tuple[Buffer, int, int, int]] = []
+        place = bisect_left(self.hot_bases, offset, self.hot_head)
+        size = 0
+        for entry in self.hot_entries[place : place + batches_max]:
+            if entry.end_offset > end_offset or (found and size + entry.size > bytes_max):
+                break
+            assert entry.data is not None, "a batch in the hot part has its data"
+            found.append((entry.data, entry.base_offset, entry.end_offset, entry.max_timestamp_ms))
+            size += entry.size
+        return found
 
     # --- what becomes of the batches
 

@@ -1,8 +1,8 @@
 """Start of the engine: from what the catalog, the objects and the WAL hold to partitions that may be led.
 
 A partition's state is, in this order: the catalog's extents (offsets), the snapshot in its newest object (leader
-epochs, producers), the WAL's batches that the catalog does not have. A batch that continues neither is a hole: the partition
-goes offline, by name, instead of serving it.
+epochs, producers), the WAL's batches that the catalog does not have. A batch that continues neither is a hole: the
+partition goes offline, by name, instead of serving it.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class EngineStart:
             self._damage(suspect.topic_id, suspect.partition, "the WAL is damaged where its last records may have been")
         now_ms = self._clock.now_ms()
         for partition in self._engine.partitions():
-            if partition.wal_index is not None:
+            if partition.wal_index is not None and partition.damage is None:
                 self._engine.hot.charge(ENTRY_BYTES * len(partition.wal_index))
                 self._engine.on_unuploaded(partition, partition.unuploaded_bytes, now_ms)
 

@@ -1,0 +1,104 @@
+"""Deletes what retention and topic deletion leave behind: log starts move, then unreferenced objects go.
+
+Also forgets idempotent producers that have not written for long. Runs in the background, in small steps.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from tailrace_core.errors import TailraceError, UnknownTopicId, UnknownTopicOrPartition
+from tailrace_core.membership import Membership
+from tailrace_core.ports import Clock, ObjectStore
+
+from tailrace_engine.log.retention import plan_log_start
+from tailrace_engine.runtime.engine import Engine
+from tailrace_engine.runtime.partition import Partition
+
+logger = logging.getLogger(__name__)
+
+_PARTITIONS_A_STEP: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionOptions:
+    """How often, and how long an object that nothing refers to is kept for those who still read it."""
+
+    check_interval_ms: int
+    sweep_interval_ms: int
+    delete_grace_ms: int
+    producer_id_expiration_ms: int
+
+
+class Retention:
+    """One per broker: a background job of the broker's task group."""
+
+    def __init__(
+        self, engine: Engine, store: ObjectStore, membership: Membership, options: RetentionOptions, clock: Clock
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._membership = membership
+        self._options = options
+        self._clock = clock
+        self.objects_deleted = 0
+        self.bytes_deleted = 0
+
+    async def run(self) -> None:
+        """Check and sweep, each in its interval, for ever."""
+        options = self._options
+        next_check = self._clock.monotonic() + options.check_interval_ms / 1000
+        while True:
+            await asyncio.sleep(min(options.sweep_interval_ms, options.check_interval_ms) / 1000)
+            try:
+                if self._clock.monotonic() >= next_check:
+                    next_check = self._clock.monotonic() + options.check_interval_ms / 1000
+                    await self.check()
+                await self.sweep()
+            except (TailraceError, OSError) as error:
+                logger.warning("deleting old data failed, trying again: %s", error)
+            except Exception:
+                # A bug must not end retention for good: the store would fill up.
+                logger.exception("deleting old data failed, trying again")
+
+    async def check(self) -> None:
+        """Move the log start of each partition past what its topic's retention lets go."""
+        now_ms = self._clock.now_ms()
+        for step, partition in enumerate(self._engine.partitions()):
+            if step % _PARTITIONS_A_STEP == 0:
+                await asyncio.sleep(0)
+            if partition.producers is not None:
+                partition.producers.expire(now_ms, self._options.producer_id_expiration_ms)
+            if "delete" in partition.configs.cleanup_policy:
+                await self._trim(partition, now_ms)
+
+    async def _trim(self, partition: Partition, now_ms: int) -> None:
+        extents = self._membership.extents(partition.topic_id, partition.partition)
+        if not len(extents):
+            return
+        log_start_offset = plan_log_start(
+            (extents[place].extent for place in range(len(extents))),
+            extents.log_start_offset,
+            extents.data_bytes + partition.unuploaded_bytes,
+            now_ms,
+            partition.configs.retention_ms,
+            partition.configs.retention_bytes,
+        )
+        if log_start_offset > extents.log_start_offset:
+            try:
+                await self._membership.trim(partition.topic_id, partition.partition, log_start_offset)
+            except (UnknownTopicId, UnknownTopicOrPartition):
+                return  # deleted meanwhile
+            logger.info("retention moved the log start of %s to %d", partition.name, log_start_offset)
+
+    async def sweep(self) -> None:
+        """Delete the objects that nothing refers to any more."""
+        now_ms = self._clock.now_ms()
+        await self._membership.expire_registrations(now_ms)
+        while unreferenced := await self._membership.objects_to_delete(now_ms, self._options.delete_grace_ms):
+            for stored in unreferenced:
+                await self._store.delete(stored.key)
+            await self._membership.forget_objects([stored.object_id for stored in unreferenced])
+            self.objects_deleted += len(unreferenced)
+            self.bytes_deleted += sum(stored.size for stored in unreferenced)

@@ -1,0 +1,244 @@
+"""Moves what is durable in the WAL into the object store, and then releases the WAL.
+
+    plan (which partitions, up to which offset) → collect batches → build one object → register → PUT → commit → release
+
+Never in another order: until the catalog has an object, its batches count as un-uploaded and keep their WAL segments.
+Only what lies below the high watermark is uploaded. Uploads of a broker follow one another, so the commits of a
+partition are in order; one object holds many partitions, and a partition with much to upload gets an object of its own.
+A failed upload is tried again, with back-off, for as long as the broker runs: the plan is made anew from the catalog
+each time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tailrace_core.errors import StorageUnavailable, TailraceError
+from tailrace_core.extents import StoredObject
+from tailrace_core.ids import topic_id_from_text
+from tailrace_core.membership import EXTENTS_PER_OBJECT_MAX, CommitResult, Membership
+from tailrace_core.ports import Clock, ObjectStore
+
+from tailrace_engine.runtime import snapshot
+from tailrace_engine.runtime.engine import Engine
+from tailrace_engine.runtime.partition import Partition
+from tailrace_engine.tier.layout import ObjectHeader
+from tailrace_engine.tier.writer import BuiltObject, SectionWriter, build_object
+
+logger = logging.getLogger(__name__)
+
+_OWN_OBJECT_BYTES: Final = 8 << 20
+"""A partition with so much to upload gets an object of its own."""
+_SLICE_BATCHES: Final = 128
+_SLICE_BYTES: Final = 512 << 10
+"""What is collected before the loop gets its turn."""
+_IDS_RESERVED: Final = 64
+_REGISTRATION_MS: Final = 600_000
+"""An upload that takes longer is void."""
+_BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOptions:
+    """When to upload."""
+
+    object_bytes: int
+    interval_ms: int
+    pressure_ratio: float
+
+
+class Uploader:
+    """One per broker: a background job of the broker's task group."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: ObjectStore,
+        membership: Membership,
+        options: UploadOptions,
+        clock: Clock,
+        broker_id: int,
+        broker_epoch: int,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._membership = membership
+        self._options = options
+        self._clock = clock
+        self._broker_id = broker_id
+        self._broker_epoch = broker_epoch
+        self._cluster_id = topic_id_from_text(membership.image.cluster_id)
+        self._sequence = 0
+        self._wanted = asyncio.Event()
+        self._next_id = self._ids_end = 0
+        self.objects = 0
+        self.bytes = 0
+        self.failures = 0
+        engine.upload_due_bytes = options.object_bytes
+        engine.on_upload_due = self._wanted.set
+
+    async def run(self) -> None:
+        """Upload what is due, for ever."""
+        failures = 0
+        while True:
+            self._wanted.clear()
+            if not self._due():
+                await self._wait(self._seconds_until_due())
+                continue
+            seconds = _BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)]
+            try:
+                if await self.upload_once():
+                    failures = 0
+                    continue
+            except (TailraceError, OSError) as error:
+                logger.warning("an upload failed, trying again in %.1f s: %s", seconds, error)
+            except Exception:
+                # A bug must not end uploads for good: the WAL would fill up.
+                logger.exception("an upload failed, trying again in %.1f s", seconds)
+            failures += 1
+            self.failures += 1
+            await asyncio.sleep(seconds)
+
+    async def flush(self) -> None:
+        """Upload everything that is durable now. Raises what an upload raises."""
+        while self._engine.unuploaded and await self.upload_once():
+            pass
+
+    def _due(self) -> bool:
+        engine = self._engine
+        if not engine.unuploaded:
+            return False
+        ratio = self._options.pressure_ratio
+        return (
+            engine.unuploaded_bytes >= self._options.object_bytes
+            or engine.unuploaded_bytes >= ratio * engine.hot.budget_bytes
+            or engine.wal.bytes_used >= ratio * engine.wal.capacity_bytes
+            or self._seconds_until_due() <= 0
+        )
+
+    def _seconds_until_due(self) -> float:
+        oldest = next(iter(self._engine.unuploaded), None)
+        if oldest is None:
+            return self._options.interval_ms / 1000
+        return (oldest.first_unuploaded_ms + self._options.interval_ms - self._clock.now_ms()) / 1000
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(seconds, 0.01)):
+                await self._wanted.wait()
+        except TimeoutError:
+            pass
+
+    # --- one object
+
+    async def upload_once(self) -> bool:
+        """Plan, build, put and commit one object; False when there was nothing to upload.
+
+        Raises StorageUnavailable and what reading the WAL raises.
+        """
+        plan = self._plan()
+        sections = [await self._section(partition, end_offset) for partition, end_offset in plan]
+        sections = [section for section in sections if section.length]
+        if not sections:
+            return False
+        self._sequence += 1
+        header = ObjectHeader(self._cluster_id, self._broker_id, self._broker_epoch, self._sequence)
+        built = build_object(header, sections)
+        object_id = await self._object_id()
+        key = f"data/{object_id:016x}"
+        await self._membership.register_object(object_id, key, self._clock.now_ms() + _REGISTRATION_MS)
+        await self._store.put(key, built.parts)
+        await self._commit(object_id, key, built)
+        return True
+
+    def _plan(self) -> list[tuple[Partition, int]]:
+        """Which partitions, and up to which offset (exclusive); the longest waiting first."""
+        plan: list[tuple[Partition, int]] = []
+        total = 0
+        for partition in self._engine.unuploaded:
+            size = partition.unuploaded_bytes
+            if size >= _OWN_OBJECT_BYTES:
+                if not plan:
+                    return [(partition, partition.state.high_watermark)]
+                continue
+            if total + size > self._options.object_bytes or len(plan) == EXTENTS_PER_OBJECT_MAX:
+                break
+            plan.append((partition, partition.state.high_watermark))
+            total += size
+        return plan
+
+    async def _section(self, partition: Partition, end_offset: int) -> SectionWriter:
+        """The partition's batches from the tier's end on, up to end_offset or to what one object takes."""
+        start_offset = partition.tier_end_offset
+        section = SectionWriter(
+            partition.topic_id,
+            partition.partition,
+            partition.state.leader_epoch,
+            partition.epochs.within(start_offset, end_offset),
+            b"",
+        )
+        offset = start_offset
+        while offset < end_offset and section.length < self._options.object_bytes:
+            index = partition.wal_index
+            if index is not None and offset < index.end_offset:
+                spans = index.spans(offset, _SLICE_BYTES)[:_SLICE_BATCHES]
+                place = index.find(offset)
+                ends = [index.batch_end_offset(place + step) for step in range(len(spans))]
+                batches = await self._engine.cold.read_wal(
+                    partition, [(span.segment, span.position, span.size) for span in spans]
+                )
+                section.add(
+                    (data, span.base_offset, end, span.max_timestamp_ms)
+                    for data, span, end in zip(batches, spans, ends, strict=True)
+                )
+            else:
+                slice_ = partition.hot_batches(offset, end_offset, _SLICE_BATCHES, _SLICE_BYTES)
+                if not slice_:
+                    break
+                section.add(slice_)
+            offset = section.end_offset
+            await asyncio.sleep(0)
+        if section.length:
+            section.leader_epochs = partition.epochs.within(start_offset, section.end_offset)
+            section.producer_snapshot = snapshot.encode(partition.epochs, partition.producers, section.end_offset)
+        return section
+
+    async def _object_id(self) -> int:
+        if self._next_id == self._ids_end:
+            self._next_id = await self._membership.reserve_object_ids(_IDS_RESERVED)
+            self._ids_end = self._next_id + _IDS_RESERVED
+        self._next_id += 1
+        return self._next_id - 1
+
+    async def _commit(self, object_id: int, key: str, built: BuiltObject) -> None:
+        stored = StoredObject(object_id, key, built.size, built.extents)
+        result = await _until_known(lambda: self._membership.commit_object(stored, self._clock.now_ms()))
+        refused = {(each.extent.topic_id, each.extent.partition): each.reason for each in result.refused}
+        for extent in built.extents:
+            reason = refused.get((extent.topic_id, extent.partition))
+            if reason is None:
+                self._engine.on_committed(extent.topic_id, extent.partition, extent.end_offset, extent.length)
+            else:
+                logger.warning(
+                    "the catalog refused offsets %d to %d of an upload: %s",
+                    extent.base_offset,
+                    extent.end_offset,
+                    reason.value,
+                )
+        self.objects += 1
+        self.bytes += built.size
+
+
+async def _until_known(commit: Callable[[], Awaitable[CommitResult]]) -> CommitResult:
+    """The same commit again until its outcome is known: it is idempotent by object id."""
+    attempt = 0
+    while True:
+        try:
+            return await commit()
+        except StorageUnavailable as error:
+            seconds = _BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS) - 1)]
+            attempt += 1
+            logger.warning("a commit to the catalog failed, trying again in %.1f s: %s", seconds, error)
+            await asyncio.sleep(seconds)
