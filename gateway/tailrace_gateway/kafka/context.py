@@ -1,13 +1,15 @@
 """What the APIs work with: the services of the broker, and the call that is being answered."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tailrace_core.membership import Membership
 from tailrace_core.ports import Clock, Loop
 from tailrace_core.settings import Settings
 from tailrace_engine.api import StorageEngine
+
+from tailrace_gateway.kafka.producer_ids import ProducerIds
 
 if TYPE_CHECKING:
     from tailrace_gateway.kafka.connection import Connection
@@ -32,6 +34,10 @@ class Services:
     routes: "Routes"
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     flush: Callable[[], None]
+    producer_ids: ProducerIds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.producer_ids = ProducerIds(self.membership)
 
 
 class Call(NamedTuple):

@@ -2,12 +2,37 @@
 
 from typing import Final
 
-from tailrace_gateway.kafka.apis import api_versions, fetch, metadata, produce
+from tailrace_gateway.kafka.apis import (
+    api_versions,
+    create_partitions,
+    create_topics,
+    delete_topics,
+    describe_cluster,
+    describe_producers,
+    describe_topic_partitions,
+    fetch,
+    find_coordinator,
+    init_producer_id,
+    list_offsets,
+    metadata,
+    offset_for_leader_epoch,
+    produce,
+)
 from tailrace_gateway.kafka.routes import Api
 
 APIS: Final[tuple[Api, ...]] = (
     produce.API,
     fetch.API,
+    list_offsets.API,
     metadata.API,
+    find_coordinator.API,
     api_versions.API,
+    create_topics.API,
+    delete_topics.API,
+    init_producer_id.API,
+    offset_for_leader_epoch.API,
+    create_partitions.API,
+    describe_cluster.API,
+    describe_producers.API,
+    describe_topic_partitions.API,
 )
