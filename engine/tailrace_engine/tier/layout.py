@@ -48,7 +48,7 @@ _CRC: Final = Struct(">I")
 _SECTION_HEAD: Final = Struct(">16siqqQIIQI")
 _EPOCH: Final = Struct(">iq")
 _SECTION_END: Final = Struct(">I4s")
-_SNAPSHOT_FRAME: Final = Struct(">16siII")
+_SNAPSHOT_FRAME: Final = Struct(">16siI")
 _FOOTER_HEAD: Final = Struct(">QQI")
 _EXTENT: Final = Struct(">16siiqqqQQQI")
 _TRAILER: Final = Struct(">QQIH8s")
@@ -263,7 +263,8 @@ def parse_section_tail(key: str, extent: Extent, tail: Buffer) -> SectionIndex:
 
 def encode_snapshot_frame(topic_id: TopicId, partition: int, snapshot: bytes) -> bytes:
     """What stands before an encoded producer snapshot."""
-    return _SNAPSHOT_FRAME.pack(topic_id, partition, len(snapshot), crc32c(snapshot))
+    frame = _SNAPSHOT_FRAME.pack(topic_id, partition, len(snapshot))
+    return frame + _CRC.pack(crc32c(snapshot, crc32c(frame)))
 
 
 def parse_snapshots(key: str, data: Buffer) -> dict[TopicPartition, bytes]:
@@ -271,17 +272,19 @@ def parse_snapshots(key: str, data: Buffer) -> dict[TopicPartition, bytes]:
     snapshots = {}
     position = 0
     while position < len(data):
-        if position + _SNAPSHOT_FRAME.size > len(data):
+        start = position + _SNAPSHOT_FRAME.size + _CRC.size
+        if start > len(data):
             raise DataCorrupt(f"object {key}: its producer snapshots are cut")
-        topic_id, partition, length, crc = _SNAPSHOT_FRAME.unpack_from(data, position)
-        position += _SNAPSHOT_FRAME.size
-        snapshot = bytes(data[position : position + length])
-        if len(snapshot) != length or crc32c(snapshot) != crc:
+        topic_id, partition, length = _SNAPSHOT_FRAME.unpack_from(data, position)
+        (crc,) = _CRC.unpack_from(data, start - _CRC.size)
+        snapshot = bytes(data[start : start + length])
+        frame = data[position : start - _CRC.size]
+        if len(snapshot) != length or crc32c(snapshot, crc32c(frame)) != crc:
             raise DataCorrupt(
                 f"object {key}: the producer snapshot of {place_text(topic_id, partition)} does not match its CRC-32C"
             )
         snapshots[TopicPartition(topic_id, partition)] = snapshot
-        position += length
+        position = start + length
     return snapshots
 
 
@@ -348,13 +351,9 @@ def position_of_timestamp(batches: Buffer, timestamp_ms: int) -> int:
 
 
 def cut_of_batches(batches: Buffer, position: int, limit: int) -> int:
-    """Where the last batch that ends at or before limit ends, searched from the batch at position.
-
-    The end of the first batch where none does.
-    """
-    unpack = _BATCH.unpack_from
-    position += unpack(batches, position)[1] + LOG_OVERHEAD_BYTES
+    """Where the last batch that ends at or before limit ends, searched from the batch at position; position if none."""
     end = min(limit, len(batches))
+    unpack = _BATCH.unpack_from
     while position + HEADER_BYTES <= end:
         next_position = position + unpack(batches, position)[1] + LOG_OVERHEAD_BYTES
         if next_position > end:
