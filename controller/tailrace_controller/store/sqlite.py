@@ -133,12 +133,13 @@ class SqliteStore:
                 database.executemany("DELETE FROM metadata WHERE key = ?", [(key,) for key in commit.deletes])
             database.execute("UPDATE revision SET value = value + 1")
             database.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:
+            # Not only SQLite's: whatever stops this thread without an answer would hang all that wait.
             failure = StorageUnavailable(f"the metadata store {self._path} did not take a write: {_text(error)}")
             try:
                 if database.in_transaction:
                     database.execute("ROLLBACK")
-                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
                     self._fence = failure
             except sqlite3.Error:
                 self._fence = failure
@@ -156,8 +157,8 @@ def _answer(group: list[_Commit], failure: StorageUnavailable | None) -> None:
         commit.done(failure)
 
 
-def _text(error: sqlite3.Error) -> str:
-    return f"{error} ({getattr(error, 'sqlite_errorname', 'no code')})"
+def _text(error: Exception) -> str:
+    return f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
 
 
 def _load(database: sqlite3.Connection, path: Path) -> Snapshot | TailraceError:
