@@ -457,7 +457,7 @@ class Wal:
         if error is not None:
             self._fence(error)
             return
-        if not self._immediate:
+        if not self._immediate and group.buffer is not None:
             self._count_sync(self._clock.monotonic() - group.started)
         self._complete(group)
         if self._immediate and self._unsynced_bytes >= _UNSYNCED_BYTES_MAX:
