@@ -33,6 +33,10 @@ class StepLoop:
         """Virtual wall clock."""
         return int(self._seconds * 1000)
 
+    def time(self) -> float:
+        """Virtual seconds since the start, as asyncio's loop calls it."""
+        return self._seconds
+
     def monotonic(self) -> float:
         """Virtual seconds since the start."""
         return self._seconds

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import uvloop
 from crc32c import crc32c
-
 from tailrace_core.batch import HEADER
 from tailrace_core.errors import InvalidSettings, StorageUnavailable
 from tailrace_engine.disk.port import BLOCK_BYTES, Disk, WriteBuffer
 from tailrace_engine.disk.probe import open_disk
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.sim.disk import SimDisk
+from tailrace_engine.sim.step_loop import StepLoop
 from tailrace_engine.wal.recovery import WalRecord, recover
 from tailrace_engine.wal.writer import Wal, WalOptions
 
@@ -37,6 +37,9 @@ class Clock:
 class Owner:
     topic_id = b"0123456789abcdef"
     partition = 4
+
+
+OWNER = Owner()
 
 
 class Place:
@@ -210,8 +213,8 @@ def test_a_removed_file_is_gone(place: Place) -> None:
 
 def make_batch(base_offset: int, size: int) -> bytes:
     batch = bytearray(
-        HEADER.pack(base_offset, size - 12, 1, 2, 0, 0, 0, 0, 0, -1, -1, -1, 1) + bytes([base_offset % 251]) * (size -
-        61)
+        HEADER.pack(base_offset, size - 12, 1, 2, 0, 0, 0, 0, 0, -1, -1, -1, 1)
+        + bytes([base_offset % 251]) * (size - 61)
     )
     struct.pack_into(">I", batch, 17, crc32c(memoryview(batch)[21:]))
     return bytes(batch)
@@ -239,8 +242,8 @@ def test_the_wal_keeps_reads_back_and_recovers_what_it_acknowledged(place: Place
     async def main() -> None:
         told: list[BatchEntry] = []
         wal = open_wal(place.open(), told, [])
-        entries = [BatchEntry(Owner, 1, i, i + 1, 0, make_batch(i, 100 + i * 37 % 9000)) for i in range(1500)]  # type:
-        ignore[arg-type] for index, entry in enumerate(entries):
+        entries = [BatchEntry(OWNER, 1, i, i + 1, 0, make_batch(i, 100 + i * 37 % 9000)) for i in range(1500)]
+        for index, entry in enumerate(entries):
             wal.append(entry)
             if index % 100 == 99:
                 await until(lambda: len(told) == index + 1)  # noqa: B023 - awaited at once
@@ -274,8 +277,8 @@ def test_close_finishes_what_is_queued(place: Place) -> None:
     async def main() -> None:
         told: list[BatchEntry] = []
         wal = open_wal(place.open(), told, [])
-        entries = [BatchEntry(Owner, 1, i, i + 1, 0, make_batch(i, 50_000)) for i in range(60)]  # type:
-        ignore[arg-type] for entry in entries:
+        entries = [BatchEntry(OWNER, 1, i, i + 1, 0, make_batch(i, 50_000)) for i in range(60)]
+        for entry in entries:
             wal.append(entry)
         assert await wal.close()
         assert told == entries
@@ -291,8 +294,6 @@ def test_auto_takes_a_backend_that_works_and_a_forced_one_that_does_not_is_refus
         assert list((tmp_path / "wal").iterdir()) == []
         disk.close()
         with pytest.raises(InvalidSettings, match=r"wal\.backend=uring"):
-            from tailrace_engine.sim.step_loop import StepLoop
-
             open_disk(tmp_path / "wal", "uring", "always", StepLoop())
 
     run(main)

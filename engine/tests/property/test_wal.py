@@ -7,7 +7,6 @@ from random import Random
 from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tailrace_core.batch import HEADER
 from tailrace_core.errors import StorageUnavailable
 from tailrace_core.ids import TopicPartition
@@ -82,8 +81,9 @@ class World:
         base = owner.next_offset
         owner.next_offset += 1
         size = self.random.choice([61, 100, 1000, 4096, 9000, 30_000])
-        batch = bytearray(HEADER.pack(base, size - 12, 1, 2, 0, 0, 0, 0, 0, -1, -1, -1, 1) + self.random.randbytes(size
-        - 61)) struct.pack_into(">I", batch, 17, crc32c(memoryview(batch)[21:]))
+        header = HEADER.pack(base, size - 12, 1, 2, 0, 0, 0, 0, 0, -1, -1, -1, 1)
+        batch = bytearray(header + self.random.randbytes(size - 61))
+        struct.pack_into(">I", batch, 17, crc32c(memoryview(batch)[21:]))
         entry = BatchEntry(owner, 1, base, base + 1, 0, bytes(batch))
         self.written.setdefault((owner.topic_id, owner.partition, base), []).append(entry.data or b"")
         self.wal.append(entry)
@@ -186,8 +186,9 @@ damages = st.one_of(
 
 
 @given(st.integers(0, 2**32), st.integers(1, 80), st.booleans(), damages)
-def test_any_damage_is_a_named_loss_or_none(seed: int, appends: int, restart: bool, damage: tuple[str, int, int]) ->
-None:
+def test_any_damage_is_a_named_loss_or_none(
+    seed: int, appends: int, restart: bool, damage: tuple[str, int, int]
+) -> None:
     world = World(seed)
     world.live(appends)
     if restart:
@@ -226,9 +227,9 @@ None:
         start = max(s for s in starts if s <= (entry.wal_segment, entry.wal_position))
         if sequence_at[start] > claimed:
             continue
-        owner = TopicPartition(entry.owner.topic_id, entry.owner.partition)
-        gap_shows = seen.get(owner, -1) > entry.base_offset
-        assert owner in named or recovery.suspects([owner]) or gap_shows, f"{entry} is lost and nobody says so"
+        place = TopicPartition(entry.owner.topic_id, entry.owner.partition)
+        gap_shows = seen.get(place, -1) > entry.base_offset
+        assert place in named or recovery.suspects([place]) or gap_shows, f"{entry} is lost and nobody says so"
 
 
 def hurt(world: World, damage: tuple[str, int, int]) -> tuple[int, int, int]:

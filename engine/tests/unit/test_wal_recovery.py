@@ -5,7 +5,6 @@ from random import Random
 
 import pytest
 from crc32c import crc32c
-
 from tailrace_core.batch import HEADER
 from tailrace_core.errors import FormatTooNew, StorageUnavailable
 from tailrace_core.ids import TopicPartition
@@ -38,8 +37,9 @@ class Owner:
 
 
 def make_batch(base_offset: int, size: int, random: Random) -> bytes:
-    batch = bytearray(HEADER.pack(base_offset, size - 12, 1, 2, 0, 0, 0, 0, 0, -1, -1, -1, 1) + random.randbytes(size -
-    61)) struct.pack_into(">I", batch, 17, crc32c(memoryview(batch)[21:]))
+    header = HEADER.pack(base_offset, size - 12, 1, 2, 0, 0, 0, 0, 0, -1, -1, -1, 1)
+    batch = bytearray(header + random.randbytes(size - 61))
+    struct.pack_into(">I", batch, 17, crc32c(memoryview(batch)[21:]))
     return bytes(batch)
 
 

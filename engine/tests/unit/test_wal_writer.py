@@ -6,7 +6,6 @@ from random import Random
 
 import pytest
 from crc32c import crc32c
-
 from tailrace_core.batch import HEADER
 from tailrace_core.errors import InvalidSettings, RecordListTooLarge, StorageUnavailable
 from tailrace_engine.log.entry import BatchEntry
@@ -29,10 +28,8 @@ OWNER = Owner()
 
 
 def make_batch(base_offset: int, size: int) -> bytes:
-    batch = bytearray(
-        HEADER.pack(base_offset, size - 12, 1, 2, 0, 0, 0, 0, 0, -1, -1, -1, 1) + bytes([base_offset % 256]) * (size -
-        61)
-    )
+    header = HEADER.pack(base_offset, size - 12, 1, 2, 0, 0, 0, 0, 0, -1, -1, -1, 1)
+    batch = bytearray(header + bytes([base_offset % 256]) * (size - 61))
     struct.pack_into(">I", batch, 17, crc32c(memoryview(batch)[21:]))
     return bytes(batch)
 
@@ -126,8 +123,9 @@ def test_a_batch_larger_than_a_group_buffer_is_written_alone() -> None:
     durable: list[list[BatchEntry]] = []
     options = WalOptions(segment_bytes=16 << 20, capacity_bytes=64 << 20)
     wal = Wal.open(disk, options, loop, loop, recover([], print), durable.append, lambda entries, error: None)
-    entries = [BatchEntry(OWNER, 1, i, i + 1, 0, make_batch(i, size)) for i, size in enumerate([100, 9 << 20, 100, 5 <<
-    20])] for entry in entries:
+    sizes = [100, 9 << 20, 100, 5 << 20]
+    entries = [BatchEntry(OWNER, 1, i, i + 1, 0, make_batch(i, size)) for i, size in enumerate(sizes)]
+    for entry in entries:
         wal.append(entry)
     loop.run_for(1.0)
     assert [entry for group in durable for entry in group] == entries
@@ -225,8 +223,10 @@ def test_control_records_tell_their_segment_after_the_batches_of_their_group() -
     bench = Bench()
     told: list[tuple[int, int]] = []
     bench.append()
-    bench.wal.append_control(TRUNCATE, OWNER.topic_id, 0, 1, 7, lambda segment: told.append((segment,
-    len(bench.durable)))) bench.loop.run_for(0.01)
+    bench.wal.append_control(
+        TRUNCATE, OWNER.topic_id, 0, 1, 7, lambda segment: told.append((segment, len(bench.durable)))
+    )
+    bench.loop.run_for(0.01)
     assert told == [(0, 1)]
     bench.wal.mark_dead(0, 2)
 
