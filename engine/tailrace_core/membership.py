@@ -19,6 +19,8 @@ from tailrace_core.ids import NodeId, ProducerId, TopicId
 
 EXTENTS_PER_OBJECT_MAX: Final = 4_096
 """So that the catalog's value of one object stays far below what one transaction of etcd may carry (1.5 MiB)."""
+LOG_APPEND_TIME: Final = "LogAppendTime"
+"""message.timestamp.type: records carry the broker's time."""
 INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
 
 

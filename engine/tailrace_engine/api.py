@@ -11,15 +11,7 @@ from tailrace_core.ids import TopicId
 
 from tailrace_engine.runtime.partition import AppendWaiter, Partition, VisibilityWaiter
 
-__all__ = ["AppendWaiter", "Appended", "OffsetFound", "Partition", "StorageEngine", "VisibilityWaiter"]
-
-
-class Appended(NamedTuple):
-    """Where a batch went."""
-
-    base_offset: int
-    log_append_time_ms: int
-    """-1 where the topic keeps its producers' timestamps."""
+__all__ = ["AppendWaiter", "OffsetFound", "Partition", "StorageEngine", "VisibilityWaiter"]
 
 
 class OffsetFound(NamedTuple):
@@ -38,9 +30,8 @@ class StorageEngine(Protocol):
     on_room: Callable[[], None]
     """Called when must_hold_back turned false again."""
 
-    @property
-    def must_hold_back(self) -> bool:
-        """Whether no more batches should be appended for now: WAL or memory are full, or the disk is behind."""
+    must_hold_back: bool
+    """Whether no more batches should be appended for now: WAL or memory are full, or the disk is behind."""
 
     def partition(self, topic_name: str, partition: int) -> Partition:
         """Raises UnknownTopicOrPartition, and what keeps the partition offline."""
@@ -48,8 +39,12 @@ class StorageEngine(Protocol):
     def partition_by_id(self, topic_id: TopicId, partition: int) -> Partition:
         """Raises UnknownTopicId, UnknownTopicOrPartition, and what keeps the partition offline."""
 
-    def append(self, partition: Partition, batch: memoryview, waiter: AppendWaiter | None, ordinal: int) -> Appended:
+    def append(
+        self, partition: Partition, batch: memoryview, waiter: AppendWaiter | None, ordinal: int
+    ) -> tuple[int, int]:
         """Check one produced batch and append it; the waiter is told when it is durable, which may be at once.
+
+        Gives the batch's base offset, and the log append time in ms, -1 where producers' timestamps are kept.
 
         batch is written to and copied. A duplicate of an idempotent producer's batch is not appended again: it gets its
         original's offset, and its waiter waits for the original. Raises what the producer is told; then the waiter is

@@ -1,7 +1,6 @@
 """One broker: settings → ports → controller, engine → servers. The only place where all parts meet."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Mapping
 from typing import Final
@@ -19,6 +18,7 @@ from tailrace_engine.tier.reader import TierReader, TierReaderOptions
 from tailrace_engine.tier.uploader import Uploader, UploadOptions
 from tailrace_engine.wal.writer import Wal, WalOptions
 
+from tailrace_gateway.gc_policy import GcPolicy
 from tailrace_gateway.kafka.apis import APIS
 from tailrace_gateway.kafka.context import Services
 from tailrace_gateway.kafka.metadata_cache import MetadataCache
@@ -130,12 +130,16 @@ class Broker:
         server.spawn(self.uploader.run())
         server.spawn(self.retention.run())
         self.ready = True
-        gc.collect()
-        gc.freeze()
+        self.gc_policy.start()
 
     def _http_routes(self) -> dict[str, Mapping[str, Handler]]:
         registry = Registry()
         measure(registry, self)
+        self.gc_policy = GcPolicy(
+            asyncio.get_running_loop(),
+            lambda: self.engine.appended_batches + self.server.connections_accepted,
+            registry.histogram("tailrace_gc_pause_seconds"),
+        )
         return http_routes(self._is_ready, Exporter(registry))
 
     def _is_ready(self) -> tuple[bool, str]:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tailrace_core.errors import DataFolderInUse
@@ -11,11 +12,10 @@ from tailrace_core.errors import DataFolderInUse
 class SystemClock:
     """core.ports.Clock of this machine."""
 
-    now_ms_source = staticmethod(time.time)  # noqa: TID251 - this is the clock that the rule points to
-    monotonic = staticmethod(time.monotonic)  # noqa: TID251
+    monotonic = staticmethod(time.monotonic)  # noqa: TID251 - this is the clock that the rule points to
 
-    def now_ms(self) -> int:
-        return int(self.now_ms_source() * 1000)
+    def now_ms(self, _now_ns: Callable[[], int] = time.time_ns) -> int:  # noqa: TID251
+        return _now_ns() // 1_000_000
 
 
 class SystemEntropy:

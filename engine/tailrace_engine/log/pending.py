@@ -15,17 +15,18 @@ Waiter = TypeVar("Waiter")
 class PendingAppends(Generic[Waiter]):
     """What waits, by the end offset that must be below the high watermark."""
 
-    __slots__ = ("_queue",)
+    __slots__ = ("queue",)
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[int, Waiter]] = deque()
+        self.queue: deque[tuple[int, Waiter]] = deque()
+        """(end offset, waiter), rising. The owner takes those off the front whose offset is reached."""
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     def add(self, end_offset: int, waiter: Waiter) -> None:
         """Wait until the high watermark reaches end_offset."""
-        queue = self._queue
+        queue = self.queue
         if not queue or queue[-1][0] <= end_offset:
             queue.append((end_offset, waiter))
         else:
@@ -33,7 +34,7 @@ class PendingAppends(Generic[Waiter]):
 
     def release(self, high_watermark: int) -> list[Waiter]:
         """Those whose records are below the high watermark now, in order of their offsets."""
-        queue = self._queue
+        queue = self.queue
         released = []
         while queue and queue[0][0] <= high_watermark:
             released.append(queue.popleft()[1])
@@ -41,6 +42,6 @@ class PendingAppends(Generic[Waiter]):
 
     def fail_all(self) -> list[Waiter]:
         """Everything that waits: its records may never become durable."""
-        waiting = [waiter for _, waiter in self._queue]
-        self._queue.clear()
+        waiting = [waiter for _, waiter in self.queue]
+        self.queue.clear()
         return waiting

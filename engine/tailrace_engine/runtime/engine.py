@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, cast
 
-from tailrace_core.batch import Buffer, check_batch
+from tailrace_core.batch import NO_TIMESTAMP, Buffer, check_batch
 from tailrace_core.errors import (
     TailraceError,
     UnknownTopicId,
@@ -17,6 +17,7 @@ from tailrace_core.errors import (
 )
 from tailrace_core.ids import TopicId, topic_id_text
 from tailrace_core.membership import (
+    LOG_APPEND_TIME,
     ChangeEvent,
     ConfigChanged,
     LogStartMoved,
@@ -28,9 +29,10 @@ from tailrace_core.membership import (
 )
 from tailrace_core.ports import Clock
 
-from tailrace_engine.api import Appended, OffsetFound
+from tailrace_engine.api import OffsetFound
 from tailrace_engine.cache.hot import HotLog
 from tailrace_engine.log.entry import BatchEntry
+from tailrace_engine.log.producers import AppendedBatch
 from tailrace_engine.log.wal_index import ENTRY_BYTES
 from tailrace_engine.runtime.cold_reads import ColdReads
 from tailrace_engine.runtime.partition import AppendWaiter, Partition
@@ -65,13 +67,15 @@ class Engine:
         self._clock = clock
         self._by_name: dict[str, list[Partition]] = {}
         self._by_id: dict[TopicId, list[Partition]] = {}
-        self._holding_back = False
+        self.must_hold_back = False
+        """See api.StorageEngine. Kept as a value: it is asked for each request."""
         self._unsynced_bytes = 0
         self._unsynced_bytes_max = max(int(hot_bytes * _UNSYNCED_RATIO), 16 << 20)
         self.unuploaded: dict[Partition, None] = {}
         """Partitions with durable data that the catalog does not have, longest waiting first."""
         self.unuploaded_bytes = 0
         self.appended_batches = 0
+        self.appended_records = 0
         self.appended_bytes = 0
         self.duplicate_batches = 0
 
@@ -171,58 +175,65 @@ class Engine:
 
     # --- append
 
-    @property
-    def must_hold_back(self) -> bool:
-        if self.wal.fenced is not None:
-            return False
-        held = (
-            self.wal.is_full()
-            or self._unsynced_bytes > self._unsynced_bytes_max
+    def maybe_hold_back(self) -> None:
+        """Look whether the WAL and the memory take more; tell the gateway when they do again."""
+        held = self.wal.fenced is None and (
+            self._unsynced_bytes > self._unsynced_bytes_max
             or self.hot.bytes_used > self.hot.budget_bytes + self._unsynced_bytes_max
+            or self.wal.is_full()
         )
-        if held:
-            self._holding_back = True
-        return held
+        if held != self.must_hold_back:
+            self.must_hold_back = held
+            if not held:
+                self.on_room()
 
-    def maybe_release(self) -> None:
-        """Tell the gateway when what it held back may come."""
-        if self._holding_back and not self.must_hold_back:
-            self._holding_back = False
-            self.on_room()
-
-    def append(self, partition: Partition, batch: memoryview, waiter: AppendWaiter | None, ordinal: int) -> Appended:
+    def append(
+        self, partition: Partition, batch: memoryview, waiter: AppendWaiter | None, ordinal: int
+    ) -> tuple[int, int]:
         header = check_batch(batch)
         if partition.damage is not None:
             raise partition.damage
-        if self.wal.fenced is not None:
-            raise self.wal.fenced
+        wal = self.wal
+        if wal.fenced is not None:
+            raise wal.fenced
         now_ms = self._clock.now_ms()
         partition.check_limits(header, now_ms)
         if header.producer_id >= 0:
             original = partition.find_duplicate(header)
             if original is not None:
-                self.duplicate_batches += 1
-                if waiter is not None:
-                    if original.end_offset <= partition.state.high_watermark:
-                        waiter.on_durable()
-                    else:
-                        partition.pending.add(original.end_offset, (waiter, ordinal))
-                append_time = partition.configs.message_timestamp_type == "LogAppendTime"
-                return Appended(original.base_offset, original.max_timestamp_ms if append_time else -1)
+                return self._answer_duplicate(partition, original, waiter, ordinal)
         entry = partition.append(batch, header, now_ms)
+        wal.append(entry)
+        size = entry.size
         self.appended_batches += 1
-        self.appended_bytes += entry.size
-        self._unsynced_bytes += entry.size
-        self.wal.append(entry)
+        self.appended_records += header.record_count
+        self.appended_bytes += size
+        self._unsynced_bytes += size
+        if self._unsynced_bytes > self._unsynced_bytes_max:
+            self.must_hold_back = True
         hot = self.hot
         hot.append(entry)
         if hot.bytes_used > hot.budget_bytes:
             hot.evict()
         if waiter is not None:
             partition.pending.add(entry.end_offset, (waiter, ordinal))
-        if partition.configs.message_timestamp_type == "LogAppendTime":
-            return Appended(entry.base_offset, now_ms)
-        return Appended(entry.base_offset, -1)
+        if partition.configs.message_timestamp_type == LOG_APPEND_TIME:
+            return entry.base_offset, now_ms
+        return entry.base_offset, NO_TIMESTAMP
+
+    def _answer_duplicate(
+        self, partition: Partition, original: AppendedBatch, waiter: AppendWaiter | None, ordinal: int
+    ) -> tuple[int, int]:
+        """A batch that is in the log already: its waiter waits for the original."""
+        self.duplicate_batches += 1
+        if waiter is not None:
+            if original.end_offset <= partition.state.high_watermark:
+                waiter.on_durable()
+            else:
+                partition.pending.add(original.end_offset, (waiter, ordinal))
+        if partition.configs.message_timestamp_type == LOG_APPEND_TIME:
+            return original.base_offset, original.max_timestamp_ms
+        return original.base_offset, NO_TIMESTAMP
 
     def on_durable(self, entries: list[BatchEntry]) -> None:
         """A group is in the WAL: watermarks move, waiters are told."""
@@ -236,13 +247,15 @@ class Engine:
                 self.hot.discard(entry)
                 self.wal.mark_dead(entry.wal_segment)
                 continue
-            partition.state.on_durable(entry.end_offset)
+            end_offset = entry.end_offset
+            partition.state.on_durable(end_offset)
             if not partition.unuploaded_bytes:
                 self.on_unuploaded(partition, 0, now_ms)
             partition.unuploaded_bytes += size
             self.unuploaded_bytes += size
-            for waiter, _ in partition.pending.release(entry.end_offset):
-                waiter.on_durable()
+            waiting = partition.pending.queue
+            while waiting and waiting[0][0] <= end_offset:
+                waiting.popleft()[1][0].on_durable()
             if partition.visibility_waiters:
                 readable[partition] = readable.get(partition, 0) + size
         for partition, size in readable.items():
@@ -252,9 +265,8 @@ class Engine:
             self.hot.evict()
         if self.unuploaded_bytes >= self.upload_due_bytes:
             self.on_upload_due()
+        self.maybe_hold_back()
         self.on_completions()
-        if self._holding_back:
-            self.maybe_release()
 
     def on_wal_failed(self, entries: list[BatchEntry], error: TailraceError) -> None:
         """The WAL has fenced itself: nothing that waits becomes durable, reads of what is durable go on."""
@@ -263,6 +275,7 @@ class Engine:
         for partition in failed:
             for waiter, ordinal in partition.pending.fail_all():
                 waiter.on_append_failed(ordinal, error)
+        self.maybe_hold_back()
         self.on_completions()
 
     def _let_go(self, entry: BatchEntry) -> bool:
@@ -325,4 +338,4 @@ class Engine:
         if partition.unuploaded_bytes > 0:
             partition.first_unuploaded_ms = self._clock.now_ms()
             self.unuploaded[partition] = None
-        self.maybe_release()
+        self.maybe_hold_back()

@@ -13,7 +13,7 @@ methods are synchronous and run on the loop's thread; an append plans, applies a
 from bisect import bisect_left, bisect_right
 from typing import Final, Protocol
 
-from tailrace_core.batch import BatchHeader, Buffer, assign_offset, set_log_append_time
+from tailrace_core.batch import LOG_OVERHEAD_BYTES, TRANSACTIONAL_BIT, BatchHeader, Buffer, assign_offset, set_log_append_time
 from tailrace_core.errors import (
     InvalidTimestamp,
     InvalidTransactionState,
@@ -22,7 +22,7 @@ from tailrace_core.errors import (
     TailraceError,
 )
 from tailrace_core.ids import TopicId
-from tailrace_core.membership import TopicConfigs
+from tailrace_core.membership import LOG_APPEND_TIME, TopicConfigs
 
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.log.epochs import LeaderEpochs
@@ -113,7 +113,7 @@ class Partition:
     def check_limits(self, header: BatchHeader, now_ms: int) -> None:
         """The topic's rules for a batch that is well-formed. Raises what the producer is told."""
         configs = self.configs
-        size = header.size
+        size = header.batch_length + LOG_OVERHEAD_BYTES
         if size > configs.max_message_bytes:
             raise MessageTooLarge(
                 f"the batch has {size} bytes, max.message.bytes of {self.topic_name} is {configs.max_message_bytes}"
@@ -122,9 +122,9 @@ class Partition:
             raise RecordListTooLarge(
                 f"the batch has {size} bytes, segment.bytes of {self.topic_name} is {configs.segment_bytes}"
             )
-        if header.attributes & 0x10:
+        if header.attributes & TRANSACTIONAL_BIT:
             raise InvalidTransactionState("transactional batches are not supported yet")
-        if configs.message_timestamp_type != "LogAppendTime":
+        if configs.message_timestamp_type != LOG_APPEND_TIME:
             newest, oldest = header.max_timestamp_ms, header.base_timestamp_ms
             if newest > now_ms + configs.message_timestamp_after_max_ms:
                 raise InvalidTimestamp(
@@ -148,7 +148,7 @@ class Partition:
         leader_epoch = state.leader_epoch
         max_timestamp_ms = header.max_timestamp_ms
         assign_offset(batch, base_offset, leader_epoch)
-        if self.configs.message_timestamp_type == "LogAppendTime":
+        if self.configs.message_timestamp_type == LOG_APPEND_TIME:
             max_timestamp_ms = now_ms
             set_log_append_time(batch, header.attributes, now_ms)
             header = header._replace(max_timestamp_ms=now_ms)

@@ -15,6 +15,7 @@ from tailrace_gateway.kafka.receive import FrameSizeError, Inbox
 from tailrace_gateway.kafka.schema import Buffer, DecodeError, Message
 
 if TYPE_CHECKING:
+    from tailrace_engine.api import StorageEngine
     from tailrace_gateway.kafka.routes import Route, Routes
 
 _HEADER: Final = Struct(">hhih")
@@ -39,11 +40,21 @@ class Transport(Protocol):
 class Reply:
     """The place of one request's response. `send` fills it, `drop` closes the connection instead.
 
-    deadline is in the loop's seconds; 0 is none. After `done` nothing changes it any more: late completions of a
+    timeout_ms bounds the wait where it is set; its clock begins at the next sweep. After `done` nothing changes it any more: late completions of a
     request that was answered otherwise find it done.
     """
 
-    __slots__ = ("client_id", "connection", "correlation_id", "deadline", "done", "parts", "received_bytes", "route")
+    __slots__ = (
+        "client_id",
+        "connection",
+        "correlation_id",
+        "deadline",
+        "done",
+        "parts",
+        "received_bytes",
+        "route",
+        "timeout_ms",
+    )
 
     def __init__(
         self, connection: "Connection", route: "Route", correlation_id: int, client_id: str, received_bytes: int
@@ -55,6 +66,7 @@ class Reply:
         self.received_bytes = received_bytes
         self.parts: list[Buffer] | None = None
         self.done = False
+        self.timeout_ms = -1
         self.deadline = 0.0
 
     def send(self, response: Message) -> None:
@@ -113,10 +125,11 @@ class Host(Protocol):
     limits: ConnectionLimits
     routes: "Routes"
 
-    def must_hold_back(self) -> bool:
-        """Whether the engine takes no more data for now; on_room tells when it does again."""
+    engine: "StorageEngine"
+    """It says when it takes no more data for now."""
 
-    def hold_back(self, connection: "Connection") -> None: ...
+    def hold_back(self, connection: "Connection") -> None:
+        """Let the connection proceed when the engine takes data again."""
 
     def on_dirty(self, connection: "Connection") -> None:
         """The connection has responses to send at the end of this call."""
@@ -140,6 +153,7 @@ class Connection:
         "_replies",
         "_starting",
         "_writing_paused",
+        "active",
         "closed",
         "dirty",
         "held_back",
@@ -161,6 +175,8 @@ class Connection:
         """The listener's name: it decides which addresses the client is told."""
         self.peer = peer
         self.software = ""
+        self.active = True
+        """Something was received since the last sweep."""
         self.last_active = 0.0
         self.closed = False
         self.dirty = False
@@ -234,7 +250,7 @@ class Connection:
             return False
         if view[start] or view[start + 1]:  # any key but Produce, which is 0
             return not self._replies
-        if self.host.must_hold_back():
+        if self.host.engine.must_hold_back:
             if not self.held_back:
                 self.held_back = True
                 self.host.hold_back(self)
@@ -349,7 +365,11 @@ class Connection:
     def check_deadlines(self, now: float) -> None:
         """Answer the requests whose deadline has passed."""
         for reply in list(self._replies):
-            if reply.deadline and not reply.done and reply.deadline <= now:
+            if reply.timeout_ms < 0 or reply.done:
+                continue
+            if not reply.deadline:
+                reply.deadline = now + reply.timeout_ms / 1000
+            elif reply.deadline <= now:
                 reply.on_timeout()
 
     @property

@@ -4,8 +4,9 @@ All connections of a loop share one buffer: what a socket delivers is handled at
 complete is copied out, into a buffer of its connection's own that later reads fill directly. So an idle connection
 costs no buffer. A buffer grows as bytes really arrive: a size in a header reserves nothing.
 
-`ReceivePool` hands out those buffers, keeps a few for the next frame and bounds their sum. Beyond the bound a connection
-stops reading until another gives its buffer back; where all wait for room, one goes on, so that a frame always fits.
+`ReceivePool` hands out those buffers, keeps a few for the next frame and bounds their sum. Beyond the bound a
+connection stops reading until another gives its buffer back; where all wait for room, one goes on, so that a frame
+always fits.
 """
 
 from collections import deque

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, cast
 
 from tailrace_core.addresses import Listener
 from tailrace_core.settings import KafkaSettings
 
+from tailrace_engine.api import StorageEngine
 from tailrace_gateway.kafka.connection import Connection, ConnectionLimits, Reply
 from tailrace_gateway.kafka.context import Call, Services
 from tailrace_gateway.kafka.receive import Inbox, ReceivePool
@@ -29,6 +31,7 @@ class KafkaServer:
         self.limits: ConnectionLimits = settings
         self.routes: Routes
         self.services: Services
+        self.engine: StorageEngine
         self.connections: dict[Connection, None] = {}
         self.connections_accepted = 0
         self.connections_malformed = 0
@@ -46,6 +49,7 @@ class KafkaServer:
     async def start(self, services: Services) -> None:
         """Begin to accept connections."""
         self.services = services
+        self.engine = services.engine
         services.engine.on_completions = self.flush
         services.engine.on_room = self._on_room
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -68,8 +72,7 @@ class KafkaServer:
     def bind(self, api: Api) -> Callable[[Any, Any], None]:
         """The function (reply, request) that serves an API."""
         if api.direct is not None:
-            direct = api.direct
-            return lambda reply, request: direct(self.services, reply, request)
+            return partial(api.direct, self.services)
         handle = api.handle
         assert handle is not None
 
@@ -102,9 +105,6 @@ class KafkaServer:
             logger.error("a request's task failed", exc_info=error)
 
     # --- the connections' host
-
-    def must_hold_back(self) -> bool:
-        return self.services.engine.must_hold_back
 
     def hold_back(self, connection: Connection) -> None:
         self._held_back.append(connection)
@@ -149,6 +149,9 @@ class KafkaServer:
         for connection in list(self.connections):
             if not connection.idle:
                 connection.check_deadlines(now)
+            elif connection.active:
+                connection.active = False
+                connection.last_active = now
             elif 0 <= idle_seconds < now - connection.last_active:
                 self.connections_idle_closed += 1
                 connection.close("it was idle")
@@ -192,7 +195,6 @@ class _Protocol(asyncio.BufferedProtocol):
         self._connection = Connection(
             server, cast(asyncio.Transport, transport), inbox, self._listener, f"{peer[0]}:{peer[1]}" if peer else ""
         )
-        self._connection.last_active = server._loop.time()
         server.connections[self._connection] = None
         server.connections_accepted += 1
 
@@ -202,7 +204,7 @@ class _Protocol(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         server = self._server
         connection = self._connection
-        connection.last_active = server._loop.time()
+        connection.active = True
         try:
             connection.on_received(nbytes)
         except Exception:

@@ -98,7 +98,7 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
                 batch = _single_batch(partition, data.records, version, reply.client_id)
                 reply.waiting += 1
                 try:
-                    appended = engine.append(partition, batch, waiter, len(answers) - 1)
+                    base_offset, append_time_ms = engine.append(partition, batch, waiter, len(answers) - 1)
                 except TailraceError:
                     reply.waiting -= 1
                     raise
@@ -106,11 +106,11 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
                 _fail(answer, error)
                 failed = True
                 continue
-            answer.base_offset = appended.base_offset
-            answer.log_append_time_ms = appended.log_append_time_ms
+            answer.base_offset = base_offset
+            answer.log_append_time_ms = append_time_ms
             answer.log_start_offset = partition.state.log_start_offset
     if acks:
-        reply.deadline = services.loop.time() + request.timeout_ms / 1000
+        reply.timeout_ms = request.timeout_ms
         reply.on_durable()
     elif failed:
         reply.drop()
