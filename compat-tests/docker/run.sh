@@ -96,8 +96,11 @@ expect "metrics are served to the host" "200" "$(curl -s -o /dev/null -w '%{http
 wait_until_healthy
 expect "a new container has the records of the one that was killed" "$host_records" "$(on_host -C -t from-host -o beginning -e)"
 
-started=$SECONDS
-"${compose[@]}" stop broker >/dev/null 2>&1
-id=$("${compose[@]}" ps -aq broker 2>/dev/null || "${compose[@]}" ps -q broker)
+# From the request to the container's own end: what compose needs to start is not the broker's time.
+id=$("${compose[@]}" ps -q broker)
+asked_ms=$(date +%s%3N)
+"$docker" stop --time 10 "$id" >/dev/null
+ended_ms=$(date -d "$("$docker" inspect --format '{{.State.FinishedAt}}' "$id")" +%s%3N)
+say "the broker ended $((ended_ms - asked_ms)) ms after it was asked to"
 expect "a stop ends the broker with 0 within 5 seconds" "0 quick" \
-    "$("$docker" inspect --format '{{.State.ExitCode}}' "$id") $( ((SECONDS - started <= 5)) && echo quick || echo slow)"
+    "$("$docker" inspect --format '{{.State.ExitCode}}' "$id") $( ((ended_ms - asked_ms <= 5000)) && echo quick || echo slow)"
