@@ -137,6 +137,7 @@ class Broker:
         measure(registry, self)
         self.gc_policy = GcPolicy(
             asyncio.get_running_loop(),
+            self.clock,
             lambda: self.engine.appended_batches + self.server.connections_accepted,
             registry.histogram("tailrace_gc_pause_seconds"),
         )

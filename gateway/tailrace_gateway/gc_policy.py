@@ -1,8 +1,8 @@
 """The garbage collector's policy: short pauses whatever is in memory.
 
 The hot log alone is hundreds of thousands of objects that reference counting frees; a full collection would walk them
-all and stop the loop for tens of milliseconds. So full collections are never automatic: each second the young objects
-are collected, and what is left is frozen, out of the collector's sight. Cycles that died after they were frozen are found
+all and stop the loop for tens of milliseconds. So full collections are never automatic: each second the young
+objects are collected, and what is left is frozen, out of the collector's sight. Cycles that died after they were frozen are found
 when the broker has been idle for a while: then everything is thawed and collected once.
 """
 
@@ -10,7 +10,7 @@ import gc
 from collections.abc import Callable
 from typing import Final
 
-from tailrace_core.ports import Loop
+from tailrace_core.ports import Clock, Loop
 from tailrace_core.telemetry import Histogram
 
 _YOUNG_OBJECTS: Final = 5_000
@@ -24,9 +24,10 @@ _IDLE_FREEZES: Final = 600
 class GcPolicy:
     """One per process; begins with start()."""
 
-    def __init__(self, loop: Loop, work_done: Callable[[], int], pauses: Histogram) -> None:
+    def __init__(self, loop: Loop, clock: Clock, work_done: Callable[[], int], pauses: Histogram) -> None:
         """work_done counts anything that grows with work; pauses gets the collector's pauses in microseconds."""
         self._loop = loop
+        self._clock = clock
         self._work_done = work_done
         self._pauses = pauses
         self._last_work = 0
@@ -56,6 +57,6 @@ class GcPolicy:
 
     def _on_collection(self, phase: str, _: dict[str, int]) -> None:
         if phase == "start":
-            self._began = self._loop.time()
+            self._began = self._clock.monotonic()
         else:
-            self._pauses.observe(int((self._loop.time() - self._began) * 1_000_000))
+            self._pauses.observe(int((self._clock.monotonic() - self._began) * 1_000_000))

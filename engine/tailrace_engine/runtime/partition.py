@@ -13,7 +13,14 @@ methods are synchronous and run on the loop's thread; an append plans, applies a
 from bisect import bisect_left, bisect_right
 from typing import Final, Protocol
 
-from tailrace_core.batch import LOG_OVERHEAD_BYTES, TRANSACTIONAL_BIT, BatchHeader, Buffer, assign_offset, set_log_append_time
+from tailrace_core.batch import (
+    LOG_OVERHEAD_BYTES,
+    TRANSACTIONAL_BIT,
+    BatchHeader,
+    Buffer,
+    assign_offset,
+    set_log_append_time,
+)
 from tailrace_core.errors import (
     InvalidTimestamp,
     InvalidTransactionState,
