@@ -9,7 +9,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from server import CACHE
+from server import CACHE, prepare_child
 
 _HERE = Path(__file__).resolve().parent
 
@@ -59,7 +59,14 @@ def _librdkafka() -> Path:
 
 def _run(program: Path, load: str, settings: dict[str, int | str]) -> dict[str, float]:
     arguments = [f"{name}={value}" for name, value in settings.items()]
-    run = subprocess.run([str(program), load, *arguments], capture_output=True, text=True, timeout=700)
+    run = subprocess.run(
+        [str(program), load, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=700,
+        start_new_session=True,
+        preexec_fn=prepare_child,
+    )
     if run.returncode:
         said = run.stderr.strip() or f"exit {run.returncode}"
         raise RuntimeError(f"{program.name} {load} {' '.join(arguments)}: {said}")

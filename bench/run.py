@@ -10,8 +10,10 @@ Exit 1 when a load failed. A missed goal is no failure: the table says it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import fcntl
+import os
 import signal
 import sys
 import time
@@ -41,10 +43,10 @@ BACKED_BYTES = 8 << 30
 class Bench:
     """One run: which brokers are up, what was measured, how far it is."""
 
-    def __init__(self, loads: list[Load], systems: list[str], rounds: int, smoke: bool) -> None:
+    def __init__(self, loads: list[Load], systems: list[str], rounds: int, smoke: bool, attempts: int) -> None:
         self.shared = [load for load in loads if not load.own_broker]
         self.alone = [load for load in loads if load.own_broker]
-        self.systems, self.rounds, self.smoke = systems, rounds, smoke
+        self.systems, self.rounds, self.smoke, self.attempts = systems, rounds, smoke, attempts
         self.scale = SMOKE if smoke else FULL
         self.figures: dict[str, dict[str, list[Figures]]] = {}
         self.failures: list[str] = []
@@ -116,8 +118,8 @@ class Bench:
 
     def _attempts(self, load: Load, server: Server) -> Iterator[Figures]:
         """Measurements until one was left alone by the rest of the machine; the caller takes the quietest."""
-        for _ in range(1 if self.smoke or load.own_broker else ATTEMPTS):
-            if not self.smoke:
+        for _ in range(1 if load.own_broker else self.attempts):
+            if self.attempts > 1:
                 self._await_quiet()
             figures = load.run(server, self.scale)
             if not figures or all(value == 0 for value in figures.values()):
@@ -125,7 +127,7 @@ class Bench:
             if not load.own_broker:
                 server.settle()
             first = ", ".join(f"{name} {value:,.4g}" for name, value in list(figures.items())[:HEADLINES])
-            disturbed = _other_cores(figures) > OTHER_CORES_MAX
+            disturbed = not self.smoke and _other_cores(figures) > OTHER_CORES_MAX
             print(
                 f"      {first}{f' (disturbed: {_other_cores(figures):.1f} cores busy otherwise)' * disturbed}",
                 flush=True,
@@ -193,6 +195,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="default 3; 1 with --smoke")
     parser.add_argument("--systems", help=f"of {','.join(SYSTEMS)}; with --smoke the Tailrace ones")
     parser.add_argument("--no-docs", action="store_true", help="print, but leave docs/ alone")
+    parser.add_argument("--no-repeat", action="store_true", help="no waiting for a quiet machine, nothing done again")
     options = parser.parse_args()
     systems = options.systems.split(",") if options.systems else SMOKE_SYSTEMS if options.smoke else list(SYSTEMS)
     if unknown := set(systems) - set(SYSTEMS):
@@ -214,13 +217,15 @@ def main() -> int:
         if not options.smoke:
             print("touching memory, so that no broker pays for getting it from the host", flush=True)
             back_memory(BACKED_BYTES)
+            with contextlib.suppress(PermissionError):  # brokers and generators inherit it: others disturb less
+                os.setpriority(os.PRIO_PROCESS, 0, -20)
         signal.signal(signal.SIGTERM, _end)
-        bench = Bench(loads, systems, rounds, options.smoke)
+        bench = Bench(loads, systems, rounds, options.smoke, 1 if options.smoke or options.no_repeat else ATTEMPTS)
         bench.run()
 
     medians = medians_of(bench.figures)
     print("\n" + report.terminal(report.figures_table(medians)))
-    if found := verdicts(medians):
+    if not options.smoke and (found := verdicts(medians)):
         print("\n" + report.terminal(report.table(found)))
     if not (options.smoke or options.no_docs):
         report.write(report.about(rounds), bench.figures, bench.failures)

@@ -27,7 +27,7 @@ UPLOAD_HELD_BACK = {
 }
 """Up to 1 GiB stays in the WAL alone."""
 
-_UPLOADED = re.compile(r"^tailrace_\w*upload\w*bytes\w*_total(?:\{[^}]*\})? (\S+)", re.MULTILINE)
+_UPLOADED = re.compile(r"^tailrace_uploaded_bytes_total (\S+)", re.MULTILINE)
 
 
 class TailraceAlways(Server):
@@ -60,7 +60,10 @@ class TailraceAlways(Server):
             return str(answer.read().decode())
 
     def uploaded_bytes(self) -> int:
-        return int(sum(float(value) for value in _UPLOADED.findall(self.metrics())))
+        found = _UPLOADED.search(self.metrics())
+        if not found:
+            raise RuntimeError(f"/metrics has no {_UPLOADED.pattern}")
+        return int(float(found[1]))
 
 
 class TailraceInterval(TailraceAlways):
