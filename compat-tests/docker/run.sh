@@ -23,6 +23,8 @@ cleanup() {
     if [[ -n $engine ]]; then
         kill "$engine" 2>/dev/null || true
         wait "$engine" 2>/dev/null || true
+        # An engine leaves its network namespace mounted.
+        umount "$WORK"/exec/netns/* 2>/dev/null || true
     fi
     [[ -n ${KEEP:-} ]] || rm -rf "$WORK"
 }
