@@ -61,6 +61,9 @@ class ObjectStore(Protocol):
     async def get_range(self, key: str, position: int, length: int) -> bytes:
         """length bytes from position; fewer only where the object ends. Raises MissingObject."""
 
+    async def get_into(self, key: str, position: int, buffer: memoryview) -> int:
+        """As get_range, into a buffer; the bytes that came. The buffer may be written to until nothing refers to it."""
+
     async def size(self, key: str) -> int:
         """Bytes of the object. Raises MissingObject."""
 

@@ -71,6 +71,11 @@ class LocalStore:
         check_key(key)
         return await self._run(self._gets, key, self._get_range, key, position, length)
 
+    async def get_into(self, key: str, position: int, buffer: memoryview) -> int:
+        """See core.ports.ObjectStore."""
+        check_key(key)
+        return await self._run(self._gets, key, self._get_into, key, position, buffer)
+
     async def size(self, key: str) -> int:
         """See core.ports.ObjectStore."""
         check_key(key)
@@ -128,15 +133,21 @@ class LocalStore:
         fd = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = os.pread(fd, length, position)
-            if len(data) == length or not data:
-                return data
-            # The end of the file, or a signal or the kernel's limit of 2 GiB cut the read.
-            pieces = [data]
-            done = len(data)
-            while done < length and (data := os.pread(fd, length - done, position + done)):
-                pieces.append(data)
-                done += len(data)
-            return b"".join(pieces)
+        finally:
+            os.close(fd)
+        if len(data) == length or not data:
+            return data
+        # The end of the file, or a signal or the kernel's limit of 2 GiB cut the read.
+        return data + self._get_range(key, position + len(data), length - len(data))
+
+    def _get_into(self, key: str, position: int, buffer: memoryview) -> int:
+        fd = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # A read may be cut before the end of the file, by a signal or the kernel's limit of 2 GiB.
+            done = 0
+            while done < len(buffer) and (came := os.preadv(fd, [buffer[done:]], position + done)):
+                done += came
+            return done
         finally:
             os.close(fd)
 

@@ -61,6 +61,12 @@ class SimObjectStore:
         await self._after(key)
         return data
 
+    async def get_into(self, key: str, position: int, buffer: memoryview) -> int:
+        """See core.ports.ObjectStore."""
+        data = await self.get_range(key, position, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     async def size(self, key: str) -> int:
         """See core.ports.ObjectStore."""
         check_key(key)

@@ -12,6 +12,7 @@ from typing import Final
 
 from tailrace_core.errors import DataCorrupt, StorageUnavailable, TailraceError
 from tailrace_core.ports import Clock, ObjectStore
+from tailrace_engine.cache.buffers import BufferPool
 
 _BURST_SECONDS: Final = 0.02
 """What the cap lets through at once after a pause: 8 MB of 400 MB/s."""
@@ -37,7 +38,8 @@ class Get:
         self.position = position
         self.length = length
         self.urgent = urgent
-        self.accept = accept
+        self.accept: Callable[[memoryview, bool], None] | None = accept
+        """None once it is done: it refers to what was made of the bytes, which may refer to this."""
         self.failed = failed
         self.done = asyncio.Event()
         self.error: Exception | None = None
@@ -54,6 +56,7 @@ class Gets:
     """The counters are for metrics: plain integers that only rise."""
 
     __slots__ = (
+        "_buffers",
         "_clock",
         "_in_flight_max",
         "_next_start",
@@ -68,10 +71,13 @@ class Gets:
         "gets",
     )
 
-    def __init__(self, store: ObjectStore, clock: Clock, in_flight_max: int, bytes_per_second_max: int) -> None:
+    def __init__(
+        self, store: ObjectStore, clock: Clock, buffers: BufferPool, in_flight_max: int, bytes_per_second_max: int
+    ) -> None:
         """bytes_per_second_max 0: no cap."""
         self._store = store
         self._clock = clock
+        self._buffers = buffers
         self._in_flight_max = in_flight_max
         self._seconds_per_byte = 1 / bytes_per_second_max if bytes_per_second_max else 0.0
         self._next_start = 0.0
@@ -159,18 +165,21 @@ class Gets:
             elif not isinstance(error, TailraceError):
                 _log.exception("a GET of object %s failed", get.key)
             self._fail(get, error)
-        get.done.set()
+        else:
+            self._finish(get)
 
     async def _fetch(self, get: Get, is_last_try: bool) -> bool:
-        data = await self._store.get_range(get.key, get.position, get.length)
+        data = self._buffers.take(get.length)
+        came = await self._store.get_into(get.key, get.position, data)
         self.gets += 1
-        self.bytes_fetched += len(data)
+        self.bytes_fetched += came
         try:
-            if len(data) != get.length:
+            if came != get.length:
                 raise DataCorrupt(
-                    f"object {get.key} ends at byte {get.position + len(data)}, not at {get.position + get.length}"
+                    f"object {get.key} ends at byte {get.position + came}, not at {get.position + get.length}"
                 )
-            get.accept(memoryview(data), is_last_try)
+            if get.accept is not None:
+                get.accept(data.toreadonly(), is_last_try)
         except DataCorrupt:
             self.corrupt_ranges += 1
             if is_last_try:
@@ -183,4 +192,8 @@ class Gets:
         get.error = error
         if get.failed is not None:
             get.failed()
+        self._finish(get)
+
+    def _finish(self, get: Get) -> None:
+        get.accept = get.failed = None
         get.done.set()

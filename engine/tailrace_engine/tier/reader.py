@@ -24,6 +24,7 @@ from tailrace_core.errors import DataCorrupt
 from tailrace_core.extents import Extent
 from tailrace_core.ids import TopicPartition
 from tailrace_core.ports import Clock, ObjectStore
+from tailrace_engine.cache.buffers import BufferPool
 from tailrace_engine.cache.cold import ColdCache
 from tailrace_engine.tier import layout
 from tailrace_engine.tier.gets import Get, Gets
@@ -32,6 +33,8 @@ from tailrace_engine.tier.read_ahead import Stream, Streams, window_bytes
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
+_BLOCK_OVERHEAD_BYTES: Final = 1024
+"""What a block takes besides its bytes; small extents have small blocks, and there may be very many."""
 _FOOTER_GUESS_BYTES: Final = 256 * KIB
 """Footer and snapshots of most objects: one GET without knowing where they begin."""
 
@@ -125,7 +128,8 @@ class TierReader:
 
     def __init__(self, store: ObjectStore, clock: Clock, options: TierReaderOptions | None = None) -> None:
         self.options = options = options or TierReaderOptions()
-        self.gets = Gets(store, clock, options.gets_in_flight_max, options.bytes_per_second_max)
+        self._buffers = BufferPool(options.cache_bytes + options.read_ahead_budget_bytes)
+        self.gets = Gets(store, clock, self._buffers, options.gets_in_flight_max, options.bytes_per_second_max)
         self._clock = clock
         self._sections: ColdCache[BlockKey, _Section] = ColdCache(options.index_cache_bytes)
         self._loads: dict[BlockKey, _Load] = {}
@@ -141,6 +145,11 @@ class TierReader:
         self.block_misses = 0
         self.corrupt_spans = 0
         """64 KiB spans that two GETs brought with a wrong CRC."""
+
+    @property
+    def buffer_bytes_held(self) -> int:
+        """Of all that was read and of what is kept to read into; at most cache and read-ahead budget together."""
+        return self._buffers.bytes_held
 
     @property
     def cache_bytes_used(self) -> int:
@@ -402,7 +411,7 @@ class TierReader:
         if not is_alone and self._cache.keeps(block.key):
             # It will outlive its neighbours, whose bytes it should not keep in memory.
             block.data = memoryview(bytes(block.data))
-        self._cache.put(block.key, block, block.size)
+        self._cache.put(block.key, block, block.size + _BLOCK_OVERHEAD_BYTES)
 
     def _serve_ahead(self, block: _Block) -> None:
         """A block that was read ahead is wanted: it moves to the cache."""

@@ -68,6 +68,21 @@ def test_a_range_beyond_the_end_is_cut_there(run: Callable[[Case], None]) -> Non
     run(case)
 
 
+def test_a_range_is_read_into_a_buffer_as_far_as_the_object_goes(run: Callable[[Case], None]) -> None:
+    async def case(store: ObjectStore) -> None:
+        await store.put("k", [b"0123456789"])
+        buffer = bytearray(4)
+        assert await store.get_into("k", 3, memoryview(buffer)) == 4
+        assert buffer == b"3456"
+        assert await store.get_into("k", 8, memoryview(buffer)) == 2
+        assert buffer == b"8956"
+        assert await store.get_into("k", 10, memoryview(buffer)) == 0
+        with pytest.raises(MissingObject):
+            await store.get_into("absent", 0, memoryview(buffer))
+
+    run(case)
+
+
 def test_an_empty_object_is_an_object(run: Callable[[Case], None]) -> None:
     async def case(store: ObjectStore) -> None:
         await store.put("empty", [])
