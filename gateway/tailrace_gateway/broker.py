@@ -77,12 +77,14 @@ class Broker:
         self.engine = engine = Engine(settings.engine.hot_bytes_for(memory_bytes()), self.tier, membership, self.clock)
         start = EngineStart(engine, membership, self.clock)
         await start.load()
+        start.keep_offline(folder / "quarantine")
         wal = settings.wal
         start.recover(
             folder / "wal",
             WalOptions(wal.backend, wal.sync, wal.sync_interval_ms, wal.segment_bytes, wal.capacity_bytes),
         )
         self.wal = start.open_wal(int.from_bytes(entropy.bytes(4), "big"))
+        await start.quarantine(self.wal, folder / "quarantine")
         self.server = server = KafkaServer(settings.kafka, _RECEIVE_BUDGET_BYTES)
         server.routes = routes = Routes(APIS, server.bind)
         for listener in settings.kafka.listeners:

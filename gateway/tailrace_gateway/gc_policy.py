@@ -1,9 +1,9 @@
 """The garbage collector's policy: short pauses whatever is in memory.
 
 The hot log alone is hundreds of thousands of objects that reference counting frees; a full collection would walk them
-all and stop the loop for tens of milliseconds. So full collections are never automatic: each second the young
-objects are collected, and what is left is frozen, out of the collector's sight. Cycles that died after they were frozen are found
-when the broker has been idle for a while: then everything is thawed and collected once.
+all and stop the loop for tens of milliseconds. So full collections are never automatic: each second the young objects
+are collected, and what is left is frozen, out of the collector's sight. Cycles that died after they were frozen are
+found when the broker has been idle for a while: then everything is thawed and collected once.
 """
 
 import gc

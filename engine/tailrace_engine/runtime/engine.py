@@ -123,7 +123,7 @@ class Engine:
 
     def _online(self, partition: Partition) -> Partition:
         if partition.damage is not None:
-            raise partition.damage
+            raise partition.damage.with_traceback(None)
         return partition
 
     def _on_change(self, event: ChangeEvent) -> None:
@@ -171,6 +171,7 @@ class Engine:
                 waiter.on_append_failed(ordinal, error)
             for reader in list(partition.visibility_waiters):
                 reader.on_partition_gone()
+        self.maybe_hold_back()
         self.on_completions()
 
     # --- append
@@ -184,7 +185,9 @@ class Engine:
         )
         if held != self.must_hold_back:
             self.must_hold_back = held
-            if not held:
+            if held:
+                self.on_upload_due()
+            else:
                 self.on_room()
 
     def append(
@@ -192,10 +195,9 @@ class Engine:
     ) -> tuple[int, int]:
         header = check_batch(batch)
         if partition.damage is not None:
-            raise partition.damage
+            raise partition.damage.with_traceback(None)
         wal = self.wal
-        if wal.fenced is not None:
-            raise wal.fenced
+        wal.check_append(len(batch))
         now_ms = self._clock.now_ms()
         partition.check_limits(header, now_ms)
         if header.producer_id >= 0:
@@ -281,7 +283,7 @@ class Engine:
     def _let_go(self, entry: BatchEntry) -> bool:
         partition = cast(Partition, entry.owner)
         if partition.deleted:
-            return True
+            return entry.wal_segment >= 0  # until then the WAL has yet to copy its bytes
         if entry.end_offset > partition.state.high_watermark:
             return False
         self.hot.charge(ENTRY_BYTES * partition.on_evicted(entry))
@@ -305,6 +307,8 @@ class Engine:
             if now is not None:
                 return now
             found = await self.cold.read(partition, offset, max_bytes)
+            if self.must_hold_back:
+                self.maybe_hold_back()  # the read may have been the last use of a WAL segment
             if found is not None:
                 return found
             self._online(partition)

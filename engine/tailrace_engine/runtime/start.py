@@ -9,9 +9,10 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from tailrace_core.errors import DataCorrupt, MissingObject, TailraceError
-from tailrace_core.ids import TopicId, TopicPartition
+from tailrace_core.ids import TopicPartition, topic_id_text
 from tailrace_core.membership import Membership
 from tailrace_core.ports import Clock
 
@@ -27,7 +28,10 @@ from tailrace_engine.wal.writer import Wal, WalOptions
 
 logger = logging.getLogger(__name__)
 
-_PROGRESS_SECONDS = 1.0
+_PROGRESS_SECONDS: Final = 1.0
+_SUSPECTS_NAMED: Final = 100
+_QUARANTINE_BATCHES: Final = 1024
+"""In one file: they pass through memory together."""
 
 
 class EngineStart:
@@ -39,6 +43,9 @@ class EngineStart:
         self._clock = clock
         self._dead: dict[int, int] = {}
         """WAL records that nobody needs, per segment."""
+        self._stranded: dict[Partition, list[tuple[int, int, int]]] = {}
+        """Batches in the WAL of partitions that are offline: segment, position, size."""
+        self._kept_offline: dict[Partition, None] = {}
         self._started = clock.monotonic()
         self._told = self._started
         self._disk: ThreadDisk
@@ -83,17 +90,30 @@ class EngineStart:
             logger.warning("%s", recovery.torn)
         for damage in recovery.damage:
             logger.error("%s", damage)
-        named = [(partition.topic_id, partition.partition) for partition in self._engine.partitions()]
-        places = {TopicPartition(*name): None for name in named}
         for lost in recovery.damaged():
-            self._damage(lost.topic_id, lost.partition, "acknowledged records in the WAL are damaged")
-        for suspect in recovery.suspects(places):
-            self._damage(suspect.topic_id, suspect.partition, "the WAL is damaged where its last records may have been")
+            damaged = self._engine.find(lost.topic_id, lost.partition)
+            if damaged is not None:
+                why = "acknowledged records in the WAL are damaged"
+                self._take_offline(damaged, DataCorrupt(f"{damaged.name}: {why}"))
+        self._name_suspects()
         now_ms = self._clock.now_ms()
         for partition in self._engine.partitions():
-            if partition.wal_index is not None and partition.damage is None:
+            if partition.damage is not None:
+                partition.unuploaded_bytes = 0
+            elif partition.wal_index is not None:
                 self._engine.hot.charge(ENTRY_BYTES * len(partition.wal_index))
                 self._engine.on_unuploaded(partition, partition.unuploaded_bytes, now_ms)
+
+    def _name_suspects(self) -> None:
+        """Where the WAL is unreadable, say whose last records may have been there."""
+        partitions = {TopicPartition(each.topic_id, each.partition): each for each in self._engine.partitions()}
+        suspects = [partitions[suspect].name for suspect in self.recovery.suspects(partitions)]
+        if suspects:
+            logger.error(
+                "the WAL is unreadable in places; last records may be lost of %d partitions: %s",
+                len(suspects),
+                ", ".join(suspects[:_SUSPECTS_NAMED]),
+            )
 
     def open_wal(self, salt: int) -> Wal:
         """Begin a fresh segment after what was recovered."""
@@ -112,6 +132,43 @@ class EngineStart:
             wal.mark_dead(segment, count)
         return wal
 
+    async def quarantine(self, wal: Wal, directory: Path) -> None:
+        """Copy what the WAL holds of offline partitions to files of their own, and let the WAL go.
+
+        While such a file is there, its partition stays offline at every start: moving it away accepts the loss.
+        """
+        for partition in self._engine.partitions():
+            if partition.damage is None or partition in self._kept_offline:
+                continue
+            spans = self._stranded.get(partition, [])
+            index = partition.wal_index
+            if index is not None:
+                spans = [index.span(place)[2:] for place in range(len(index))] + spans
+                partition.wal_index = None
+            for part, start in enumerate(range(0, max(len(spans), 1), _QUARANTINE_BATCHES)):
+                some = spans[start : start + _QUARANTINE_BATCHES]
+                name = f"{_quarantine_name(partition)}.{self.recovery.next_sequence:016x}.{part:06d}"
+                path = await wal.quarantine(directory, name, some)
+                logger.error("%s is offline: %d of its batches are in %s", partition.name, len(some), path)
+                for segment, _, _ in some:
+                    wal.mark_dead(segment)
+
+    def keep_offline(self, directory: Path) -> None:
+        """Take the partitions offline whose batches are in quarantine since an earlier start."""
+        if not directory.is_dir():
+            return
+        held = {name.split(".", 1)[0] for name in sorted(path.name for path in directory.iterdir())}
+        for partition in self._engine.partitions():
+            if _quarantine_name(partition) in held:
+                self._kept_offline[partition] = None
+                self._take_offline(
+                    partition,
+                    DataCorrupt(
+                        f"{partition.name}: acknowledged batches are in {directory}; "
+                        f"move {_quarantine_name(partition)}.* away to serve the rest without them"
+                    ),
+                )
+
     def _on_records(self, records: list[WalRecord]) -> None:
         find = self._engine.find
         dead = self._dead
@@ -121,13 +178,13 @@ class EngineStart:
                 dead[segment] = dead.get(segment, 0) + 1
                 continue
             state = partition.state
-            if base_offset == state.log_end_offset:
+            if base_offset == state.log_end_offset and partition.damage is None:
                 partition.recover(base_offset + header[6] + 1, header, segment, position, size)
                 continue
-            if base_offset + header[6] + 1 <= partition.tier_end_offset or partition.damage is not None:
-                if partition.damage is None:
-                    dead[segment] = dead.get(segment, 0) + 1
+            if base_offset + header[6] + 1 <= partition.tier_end_offset and partition.damage is None:
+                dead[segment] = dead.get(segment, 0) + 1
                 continue
+            self._stranded.setdefault(partition, []).append((segment, position, size))
             self._take_offline(
                 partition,
                 DataCorrupt(
@@ -135,11 +192,6 @@ class EngineStart:
                     f"what is known ends at {state.log_end_offset}"
                 ),
             )
-
-    def _damage(self, topic_id: TopicId, index: int, why: str) -> None:
-        partition = self._engine.find(topic_id, index)
-        if partition is not None:
-            self._take_offline(partition, DataCorrupt(f"{partition.name}: {why}"))
 
     def _take_offline(self, partition: Partition, error: TailraceError) -> None:
         if partition.damage is None:
@@ -151,3 +203,7 @@ class EngineStart:
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
             logger.info("recovering the WAL: %d of %d MiB", done >> 20, total >> 20)
+
+
+def _quarantine_name(partition: Partition) -> str:
+    return f"{topic_id_text(partition.topic_id)}-{partition.partition}"

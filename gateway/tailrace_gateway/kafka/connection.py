@@ -41,8 +41,8 @@ class Transport(Protocol):
 class Reply:
     """The place of one request's response. `send` fills it, `drop` closes the connection instead.
 
-    timeout_ms bounds the wait where it is set; its clock begins at the next sweep. After `done` nothing changes it any more: late completions of a
-    request that was answered otherwise find it done.
+    timeout_ms bounds the wait where it is set; its clock begins at the next sweep. After `done` nothing changes it any
+    more: late completions of a request that was answered otherwise find it done.
     """
 
     __slots__ = (
