@@ -199,6 +199,13 @@ class Wal:
 
     # Appending.
 
+    def check_append(self, size: int) -> None:
+        """Raises what append would for a batch of size bytes, so that it can be refused before it has an offset."""
+        if self.fenced is not None:
+            raise self.fenced.with_traceback(None)
+        if size > self._batch_bytes_max or self._closing:
+            self._refuse(size)
+
     def append(self, entry: BatchEntry) -> None:
         """Queue a batch. Its entry's data must stay until it is reported.
 
