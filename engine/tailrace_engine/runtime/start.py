@@ -138,13 +138,15 @@ class EngineStart:
         While such a file is there, its partition stays offline at every start: moving it away accepts the loss.
         """
         for partition in self._engine.partitions():
-            if partition.damage is None or partition in self._kept_offline:
+            if partition.damage is None:
                 continue
             spans = self._stranded.get(partition, [])
             index = partition.wal_index
             if index is not None:
                 spans = [index.span(place)[2:] for place in range(len(index))] + spans
                 partition.wal_index = None
+            if not spans and partition in self._kept_offline:
+                continue
             for part, start in enumerate(range(0, max(len(spans), 1), _QUARANTINE_BATCHES)):
                 some = spans[start : start + _QUARANTINE_BATCHES]
                 name = f"{_quarantine_name(partition)}.{self.recovery.next_sequence:016x}.{part:06d}"
