@@ -15,9 +15,11 @@ import os
 import re
 import sys
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -26,6 +28,9 @@ from tailrace_core.errors import MissingObject, ObjectExists, StorageUnavailable
 
 PUT_THREADS: Final = 2
 GET_THREADS: Final = 4
+WRITE_BYTES: Final = 1024 * 1024
+"""Of one call. ext4 gives larger writes page cache in pieces of 2 MiB, which cost nine times the CPU (measured on Linux
+6.18: 2.0 against 0.22 CPU-s/GiB)."""
 _INCOMING: Final = ".incoming"
 _KEY = re.compile(r"(?!\.)[a-zA-Z0-9._-]+(/(?!\.)[a-zA-Z0-9._-]+)*")
 _IOV_MAX: Final = max(os.sysconf("SC_IOV_MAX"), 16)
@@ -218,15 +223,31 @@ def _sync_folder(folder: str) -> None:
 
 
 def _write_all(fd: int, parts: Sequence[Buffer]) -> None:
-    """Write all parts: as many as one call takes, and on where a call was cut short."""
-    for first in range(0, len(parts), _IOV_MAX):
-        batch: Sequence[Buffer] = parts[first : first + _IOV_MAX]
-        written = os.writev(fd, batch)
-        while (left := sum(map(len, batch)) - written) > 0:
-            batch, written = _rest(batch, written), 0
-            written = os.writev(fd, batch)
-            if written == 0:
-                raise OSError(errno.EIO, f"nothing was written, {left} bytes were left")
+    """Write all parts, neighbours together, without a step of Python for each."""
+    first = 0
+    while first < len(parts):
+        batch = parts[first : first + _IOV_MAX]
+        ends = list(accumulate(map(len, batch)))
+        count = bisect_right(ends, WRITE_BYTES)
+        if count:
+            _write(fd, batch[:count])
+        else:
+            count = 1
+            view = memoryview(batch[0])
+            for position in range(0, len(view), WRITE_BYTES):
+                _write(fd, [view[position : position + WRITE_BYTES]])
+        first += count
+
+
+def _write(fd: int, parts: Sequence[Buffer]) -> None:
+    left = sum(map(len, parts))
+    while left:
+        written = os.writev(fd, parts)
+        if written == 0:
+            raise OSError(errno.EIO, f"nothing was written, {left} bytes were left")
+        left -= written
+        if left:
+            parts = _rest(parts, written)
 
 
 def _rest(parts: Sequence[Buffer], written: int) -> list[Buffer]:

@@ -58,6 +58,17 @@ def test_many_thousands_of_small_parts_are_one_object(run: Callable[[Case], None
     run(case)
 
 
+def test_parts_of_all_sizes_are_put_in_their_order(run: Callable[[Case], None]) -> None:
+    sizes = [0, 1, 3 << 20, 1 << 20, 700_000, 700_000, 0, (1 << 20) + 1, *[9_000] * 3000, 5, 0]
+    parts = [random.Random(n).randbytes(size) for n, size in enumerate(sizes)]
+
+    async def case(store: ObjectStore) -> None:
+        await store.put("k", parts)
+        assert await store.get_range("k", 0, 1 << 30) == b"".join(parts)
+
+    run(case)
+
+
 def test_a_range_beyond_the_end_is_cut_there(run: Callable[[Case], None]) -> None:
     async def case(store: ObjectStore) -> None:
         await store.put("k", [b"0123456789"])
