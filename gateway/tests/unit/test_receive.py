@@ -142,12 +142,12 @@ def test_where_all_wait_for_room_one_goes_on_beyond_the_budget_and_then_the_next
     pool = ReceivePool(64 * KIB)
     shared = bytearray(64 * KIB)
     feeds = [Feed(pool, shared) for _ in range(4)]
-    whole = frame(20 * MIB)
+    whole = frame(9 * MIB)
     taken = [feed.give(whole[: 10 * KIB]) for feed in feeds]
     for place, feed in enumerate(feeds):
         taken[place] += feed.give(whole[taken[place] :])
     assert taken.count(len(whole)) == 1
-    for _ in range(100):
+    for _ in range(3 * len(feeds)):
         pool.wake()
         for place, feed in enumerate(feeds):
             taken[place] += feed.give(whole[taken[place] :])
