@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from harness import wire
 from harness.kafka import Kafka
 from harness.process import RUNNING, Broker, Settings
@@ -60,7 +59,7 @@ def start_broker(system: str, request: pytest.FixtureRequest) -> Iterator[StartB
     def start(folder: Path, settings: Settings | None = None, **more: Any) -> Broker:
         if request.config.getoption("--bootstrap"):
             pytest.skip("needs a broker of its own, and --bootstrap names a running one")
-        broker = Kafka(folder, settings) if system == "kafka" else Tailrace(folder, settings, **more)
+        broker = (Kafka if system == "kafka" else Tailrace)(folder, settings, **more)
         started.append(broker)
         broker.start()
         return broker

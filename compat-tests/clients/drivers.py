@@ -10,7 +10,6 @@ import asyncio
 import re
 import subprocess
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import aiokafka
@@ -19,7 +18,6 @@ import confluent_kafka
 import confluent_kafka.admin
 import kafka
 import kafka.admin
-
 from harness.batches import Record
 
 T = TypeVar("T")

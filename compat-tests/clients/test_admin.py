@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from clients.drivers import DRIVERS, Driver
-
 from harness import wire
 from harness.batches import Record
 from harness.process import Broker, poll

@@ -7,7 +7,6 @@ import time
 
 import pytest
 from clients.drivers import DRIVERS, Driver, sample_records
-
 from harness import wire
 from harness.batches import CODECS, LOG_APPEND_TIME, Record, make_batch, simple_batch
 from harness.process import Broker

@@ -50,10 +50,10 @@ class Kafka(Broker):
     name = "kafka"
     ready_timeout = 90.0
 
-    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
+    def __init__(self, folder: Path, settings: Settings | None = None, *, data_dir: Path | None = None) -> None:
         super().__init__(HOST, free_port())
         self.folder = folder
-        self.data_dir = folder / "data"
+        self.data_dir = data_dir or folder / "data"
         self.log_path = folder / "kafka.log"
         self.settings: dict[Setting, str | int] = dict(settings or {})
         self._controller_port = free_port()
@@ -61,21 +61,10 @@ class Kafka(Broker):
     def start(self) -> None:
         properties = self._write_properties()
         if not (self.data_dir / "meta.properties").exists():
-            subprocess.run(
-                [
-                    *self._java("128m"),
-                    "kafka.tools.StorageTool",
-                    "format",
-                    "-t",
-                    CLUSTER_ID,
-                    "-c",
-                    str(properties),
-                    "--standalone",
-                ],
-                check=True,
-                capture_output=True,
-                timeout=60,
-            )
+            tool = [*self._java("128m"), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+            subprocess.run(tool, check=True, stdout=subprocess.DEVNULL, timeout=60)
+            # The tool does not sync bootstrap.checkpoint, and an empty one keeps a recovered node from starting.
+            subprocess.run(["sync", "-f", str(self.data_dir)], check=True)
         super().start()
 
     def _java(self, heap: str) -> list[str]:
@@ -93,7 +82,11 @@ class Kafka(Broker):
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{HOST}:{self._controller_port}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
             "controller.listener.names": "CONTROLLER",
-            "controller.quorum.bootstrap.servers": f"{HOST}:{self._controller_port}",
+            # Voters by configuration: with dynamic ones the log holds the address, and a copied data folder would join the original.
+            "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
+            # A killed broker's registration expires before its successor is let in.
+            "broker.session.timeout.ms": 1000,
+            "broker.heartbeat.interval.ms": 200,
             "log.dirs": self.data_dir,
             "offsets.topic.replication.factor": 1,
             "transaction.state.log.replication.factor": 1,

@@ -29,10 +29,17 @@ class Tailrace(Broker):
     name = "tailrace"
     bounds_memory = True
 
-    def __init__(self, folder: Path, settings: Settings | None = None, program: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings | None = None,
+        *,
+        data_dir: Path | None = None,
+        program: Sequence[str] | None = None,
+    ) -> None:
         super().__init__(HOST, free_port())
         self.http_port = free_port()
-        self.data_dir = folder / "data"
+        self.data_dir = data_dir or folder / "data"
         self.log_path = folder / "tailrace.log"
         self.settings: dict[Setting, str | int] = dict(settings or {})
         self._program = list(program or default_command())

@@ -212,16 +212,43 @@ class Connection:
         """Create a topic and wait until each of its partitions has a leader that answers; Kafka answers before that."""
         answer = self.create_topic(topic, partitions, configs=configs)
         assert answer.error_code == ErrorCode.none, answer
-        deadline = time.monotonic() + 20
         for partition in range(partitions):
-            while self.list_offset(topic, partition, -1).error_code != ErrorCode.none:
-                assert time.monotonic() < deadline, f"{topic}-{partition} has no leader"
-                time.sleep(0.01)
+            self.end_offset(topic, partition)
         return topic
+
+    def end_offset(self, topic: str, partition: int = 0) -> int:
+        """The high watermark; waits while the partition has no leader, as after a start."""
+        deadline = time.monotonic() + 20
+        while True:
+            answer = self.list_offset(topic, partition, -1)
+            if answer.error_code == ErrorCode.none:
+                return int(answer.offset)
+            assert answer.error_code.retriable, answer.error_code
+            assert time.monotonic() < deadline, f"{topic}-{partition}: {answer.error_code}"
+            time.sleep(0.01)
+
+    def new_producer_id(self) -> int:
+        """A fresh producer id, of epoch 0; waits while the broker has no ids to give, as after a start."""
+        deadline = time.monotonic() + 20
+        while True:
+            answer = self.call(
+                "init_producer_id",
+                4,
+                transactional_id=None,
+                transaction_timeout=60_000,
+                producer_id=-1,
+                producer_epoch=-1,
+            )
+            if answer.error_code == ErrorCode.none:
+                assert answer.producer_epoch == 0
+                return int(answer.producer_id)
+            assert answer.error_code.retriable, answer.error_code
+            assert time.monotonic() < deadline, answer.error_code
+            time.sleep(0.01)
 
     def read_all(self, topic: str, partition: int = 0, offset: int = 0, *, version: int = 11) -> list[batches.Batch]:
         """All batches from `offset` to the high watermark as it is when the reading starts."""
-        end = self.list_offset(topic, partition, -1).offset
+        end = self.end_offset(topic, partition)
         found: list[batches.Batch] = []
         while offset < end:
             answer = self.fetch(topic, {partition: offset}, version=version)[partition]
