@@ -25,6 +25,7 @@ _ZERO_SLICE_BYTES: Final = 256 << 10
 _ZERO_PAUSE_SECONDS: Final = 0.004
 """Between slices: 60 MB/s at most, and a commit waits for one slice at worst."""
 _COLD_THREADS: Final = 2
+_CLOSE_SECONDS: Final = 2.0
 
 _Job: TypeAlias = tuple[int, memoryview | None, int, Done]
 
@@ -172,7 +173,9 @@ class ThreadDisk:
         self._soon.set()
         self._now.set()
         self._queue.put(None)
-        self._writer.join()
+        self._writer.join(_CLOSE_SECONDS)
+        if self._writer.is_alive():
+            return  # a device that hangs: its thread has the files, and ends with the process
         self._preparer.shutdown(cancel_futures=True)
         self._cold.shutdown(cancel_futures=True)
         for fd in self._files.values():
@@ -239,7 +242,9 @@ class ThreadDisk:
         with mmap.mmap(-1, _ZERO_SLICE_BYTES) as memory, memoryview(memory) as zeros:
             position = 0
             while position < size:
-                if self._now.is_set():
+                if self._closed.is_set():
+                    raise OSError(errno.ECANCELED, "closed while a WAL segment was made")
+                if self._now.is_set() and hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(fd, position, size - position)
                     return
                 length = min(_ZERO_SLICE_BYTES, size - position)

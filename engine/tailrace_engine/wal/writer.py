@@ -159,6 +159,8 @@ class Wal:
         self.sync_seconds = 0.0
         self.sync_buckets = [0] * (len(SYNC_BUCKETS_SECONDS) + 1)
         """Syncs by SYNC_BUCKETS_SECONDS (not cumulative), the last for all longer ones."""
+        self.spare_ready = False
+        """The file of the next segment is made."""
         self.stalls = 0
         """Times that a group had to wait for its segment's file, or for space."""
         self.acknowledged_sequence = next_sequence - 1
@@ -186,7 +188,6 @@ class Wal:
         self._under_way: deque[_Group] = deque()
         self._completed: deque[_Group] = deque()
         self._delivering = False
-        self._spare_ready = False
         self._spare_failure: OSError | None = None
         self._unsynced_bytes = 0
         self._sync_timer: Timer | None = None
@@ -212,7 +213,7 @@ class Wal:
         Raises StorageUnavailable once fenced or closing, RecordListTooLarge for what no segment can hold.
         """
         if self.fenced is not None:
-            raise self.fenced
+            raise StorageUnavailable(str(self.fenced))
         if entry.size > self._batch_bytes_max or self._closing:
             self._refuse(entry.size)
         self._pending.append(entry)
@@ -236,7 +237,7 @@ class Wal:
         after its group's batches, and never when the WAL fences itself first. Raises StorageUnavailable.
         """
         if self.fenced is not None:
-            raise self.fenced
+            raise StorageUnavailable(str(self.fenced))
         if self._closing:
             self._refuse(0)
         assert kind in RECORD_TYPES
@@ -392,7 +393,7 @@ class Wal:
 
     def _begin_segment(self) -> bool:
         ring = self.ring
-        if not self._spare_ready or self._header_busy:
+        if not self.spare_ready or self._header_busy:
             self.stalls += 1
             if self._spare_failure is not None:
                 self._fence(self._spare_failure)
@@ -420,21 +421,21 @@ class Wal:
 
     def _find_spare(self) -> None:
         """Look for the file after the next: one to use again, else a new one, else wait for a release."""
-        self._spare_ready = self.ring.take_spare()
-        if not self._spare_ready and self.ring.new_spare():
+        self.spare_ready = self.ring.take_spare()
+        if not self.spare_ready and self.ring.new_spare():
             assert self.ring.spare is not None
             self._disk.prepare(self.ring.spare, self.ring.segment_bytes, self._on_spare)
 
     def _on_spare(self, error: OSError | None) -> None:
         if error is None:
-            self._spare_ready = True
+            self.spare_ready = True
         else:
             # Not a loss yet: what is written stays, and a released segment will do as well. Whoever needs it now,
             # fences.
             self.ring.spare = None
             self._spare_failure = error
-            self._spare_ready = self.ring.take_spare()
-        if self._spare_ready:
+            self.spare_ready = self.ring.take_spare()
+        if self.spare_ready:
             self._spare_failure = None
         self._kick()
 
