@@ -76,9 +76,16 @@ def plan_commit(image: Image, stored: StoredObject, now_ms: int) -> Decision[Com
             refused.append(RefusedExtent(extent, reason))
     ref = ObjectRef(object_id, stored.key, stored.size)
     value = fmt.encode_object(ref, taken) if taken else fmt.encode_unreferenced(ref, now_ms)
+    puts = [(fmt.object_key(object_id), value)]
+    for (topic_id, number), end in ends.items():
+        log_start_offset = catalog.partition(topic_id, number).log_start_offset
+        if end <= log_start_offset:
+            # Passed by the log start before it was committed: no living extent will tell the committed end.
+            state = fmt.PartitionState(log_start_offset, end)
+            puts.append((fmt.partition_key(topic_id, number), fmt.encode_partition(state)))
     return Decision(
         CommitResult(tuple(refused)),
-        puts=((fmt.object_key(object_id), value),),
+        puts=tuple(puts),
         deletes=(fmt.registration_key(object_id),),
         events=(ObjectCommitted(ref, tuple(taken)),) if taken else (),
     )

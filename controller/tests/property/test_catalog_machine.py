@@ -4,7 +4,7 @@ from itertools import count
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tailrace_controller.metadata import format as fmt
 from tailrace_controller.metadata import objects, topics
 from tailrace_controller.metadata.configs import ConfigRules
@@ -16,6 +16,7 @@ from tailrace_core.membership import Broker, NewTopic, TopicDefaults
 PARTITIONS = 2
 NAMES = ("a", "b", "c")
 GRACE_MS = 3
+PICKS = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, PARTITIONS - 1)), min_size=1, max_size=4)
 
 
 class ModelPartition:
@@ -60,10 +61,16 @@ class CatalogMachine(RuleBasedStateMachine):
             )
         )
 
+        for name in NAMES:
+            self.create(name)
+
     def new_topic_id(self):
         return next(self.ids).to_bytes(16, "big")
 
     @rule(name=st.sampled_from(NAMES))
+    def create_again(self, name):
+        self.create(name)
+
     def create(self, name):
         (reply,) = self.run(
             topics.plan_create(
@@ -74,7 +81,7 @@ class CatalogMachine(RuleBasedStateMachine):
         if name not in self.topics:
             self.topics[name] = (reply.topic.topic_id, [ModelPartition() for _ in range(PARTITIONS)])
 
-    @rule(name=st.sampled_from(NAMES))
+    @rule(name=st.sampled_from(NAMES[1:]))
     def delete(self, name):
         self.run(topics.plan_delete(self.image, [name]))
         self.topics.pop(name, None)
@@ -85,12 +92,18 @@ class CatalogMachine(RuleBasedStateMachine):
         self.registered[object_id] = self.now_ms + lasting
         self.run(objects.plan_register(self.image, object_id, f"o/{object_id}", self.now_ms + lasting))
 
-    @rule(data=st.data(), picks=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, PARTITIONS - 1)), max_size=4))
-    def commit(self, data, picks):
-        if not self.registered:
-            return
-        object_id = data.draw(st.sampled_from(sorted(self.registered)))
-        asked, taken, ends = [], [], {}
+    @rule(data=st.data(), picks=PICKS)
+    def upload(self, data, picks):
+        self.register(1)
+        self.commit(data, picks, self.next_object_id - 1)
+
+    @precondition(lambda self: self.registered)
+    @rule(data=st.data(), picks=PICKS)
+    def commit_what_was_registered(self, data, picks):
+        self.commit(data, picks, data.draw(st.sampled_from(sorted(self.registered))))
+
+    def commit(self, data, picks, object_id):
+        asked, taken, refused, ends = [], [], [], {}
         for name, number in picks:
             topic_id, partitions = self.topics.get(name, (bytes(16), None))
             partition = partitions[number] if partitions else ModelPartition()
@@ -105,18 +118,19 @@ class CatalogMachine(RuleBasedStateMachine):
                 partition.committed_end = extent.end_offset
                 if extent.end_offset > partition.log_start_offset:
                     partition.extents.append((base, extent.end_offset, object_id))
+            else:
+                refused.append(extent)
         result = self.run(objects.plan_commit(self.image, self.stored(object_id, asked), self.now_ms))
-        assert [one.extent for one in result.refused] == [one for one in asked if one not in taken]
+        assert [one.extent for one in result.refused] == refused
         del self.registered[object_id]
         self.committed[object_id] = (asked, taken)
 
     def stored(self, object_id, extents):
         return StoredObject(object_id, f"o/{object_id}", 1_000, tuple(extents))
 
+    @precondition(lambda self: self.committed)
     @rule(data=st.data())
     def commit_again(self, data):
-        if not self.committed:
-            return
         object_id = data.draw(st.sampled_from(sorted(self.committed)))
         asked, taken = self.committed[object_id]
         decision = objects.plan_commit(self.image, self.stored(object_id, asked), self.now_ms)
@@ -124,12 +138,13 @@ class CatalogMachine(RuleBasedStateMachine):
         if object_id in self.live_objects():
             assert [one.extent for one in decision.reply.refused] == [one for one in asked if one not in taken]
 
-    @rule(name=st.sampled_from(NAMES), number=st.integers(0, PARTITIONS - 1), offset=st.integers(0, 30))
-    def trim(self, name, number, offset):
+    @rule(name=st.sampled_from(NAMES), number=st.integers(0, PARTITIONS - 1), beyond=st.integers(-6, 3))
+    def trim(self, name, number, beyond):
         if name not in self.topics:
             return
         topic_id, partitions = self.topics[name]
         partition = partitions[number]
+        offset = max(0, partition.committed_end + beyond)
         partition.log_start_offset = max(partition.log_start_offset, offset)
         partition.extents = [one for one in partition.extents if one[1] > partition.log_start_offset]
         reply = self.run(objects.plan_trim(self.image, topic_id, number, offset))
@@ -190,5 +205,5 @@ class CatalogMachine(RuleBasedStateMachine):
         assert set(self.image.catalog.objects) - set(self.image.catalog.emptied) == live
 
 
-CatalogMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+CatalogMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None, derandomize=True)
 TestCatalog = CatalogMachine.TestCase

@@ -195,6 +195,16 @@ def test_data_may_continue_above_what_a_log_start_beyond_it_left_unreadable(meta
     assert metadata.commit(4, extent(topic, 48, 60)).refused == ()
 
 
+def test_the_end_of_data_that_was_trimmed_before_its_commit_is_kept(metadata, extent):
+    topic = metadata.topic("a")
+    metadata.run(objects.plan_trim(metadata.image, topic.topic_id, 0, 50))
+    metadata.commit(1, extent(topic, 0, 40), now_ms=5)
+    metadata.run(objects.plan_sweep(metadata.image, 5, 10))
+    assert metadata.run(objects.plan_sweep(metadata.image, 15, 10)) == [ObjectRef(1, "o/1", 1_000_000)]
+    metadata.run(objects.plan_forget(metadata.image, (1,)))
+    assert metadata.reloaded().catalog.partition(topic.topic_id, 0).committed_end == 40
+
+
 def test_a_trim_of_nothing_is_refused(metadata):
     topic = metadata.topic("a")
     with pytest.raises(UnknownTopicId):
