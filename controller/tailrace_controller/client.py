@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+from tailrace_controller.runtime.active import LocalController
+from tailrace_controller.store.sqlite import SqliteStore
 from tailrace_core.errors import TailraceError
 from tailrace_core.membership import Membership
 from tailrace_core.ports import Entropy
-
-from tailrace_controller.runtime.active import LocalController
-from tailrace_controller.store.sqlite import SqliteStore
 
 
 async def open_local_controller(

@@ -5,6 +5,7 @@ from itertools import count
 from typing import TypeVar
 
 import pytest
+
 from tailrace_controller.metadata import format as fmt
 from tailrace_controller.metadata import objects, topics
 from tailrace_controller.metadata.configs import ConfigRules

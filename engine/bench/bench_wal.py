@@ -22,6 +22,7 @@ from random import Random
 
 import uvloop
 from crc32c import crc32c
+
 from tailrace_core.batch import HEADER
 from tailrace_core.errors import InvalidSettings, StorageUnavailable
 from tailrace_engine.disk.probe import open_disk

@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 
 from tailrace_core.batch import Buffer
 from tailrace_core.ids import TopicId
-
 from tailrace_engine.runtime.partition import AppendWaiter, Partition, VisibilityWaiter
 
 __all__ = ["AppendWaiter", "OffsetFound", "Partition", "StorageEngine", "VisibilityWaiter"]

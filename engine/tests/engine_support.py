@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import cramjam
 from crc32c import crc32c
+
 from tailrace_controller.runtime.active import LocalController
 from tailrace_controller.store.memory import MemoryStore
 from tailrace_core.batch import HEADER, BatchHeader, Buffer, batch_spans, read_header
@@ -197,6 +198,7 @@ class Node:
         self.engine = Engine(self.hot_bytes, self.tier, self.controller, self.clock)
         starting = EngineStart(self.engine, self.controller, self.clock)
         await starting.load()
+        starting.keep_offline(self.folder / "quarantine")
         if self.sim_seed is None:
             starting.recover(self.folder / "wal", self.options)
         else:
@@ -204,6 +206,7 @@ class Node:
             with patch("tailrace_engine.runtime.start.open_disk", lambda *_: self.disk):
                 starting.recover(self.folder / "wal", self.options)
         self.wal = starting.open_wal(int.from_bytes(self.entropy.bytes(4), "big"))
+        await starting.quarantine(self.wal, self.folder / "quarantine")
         begun = await self.controller.start_broker(1, None, {"PLAINTEXT": ("127.0.0.1", 9092)})
         self.leader_epoch = begun.leader_epoch
         self.engine.start(self.wal, begun.leader_epoch)
@@ -228,7 +231,7 @@ class Node:
     async def restart(self) -> None:
         await self.stop()
         if self.disk is not None:
-            self.disk = self.disk.kill()
+            self.disk = self.disk.kill(asyncio.get_running_loop())
         await self.start()
 
     async def __aenter__(self) -> "Node":

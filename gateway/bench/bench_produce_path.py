@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from crc32c import crc32c
+
 from tailrace_core.membership import NewTopic, TopicDefaults
 from tailrace_core.settings import load
 from tailrace_gateway.broker import Broker

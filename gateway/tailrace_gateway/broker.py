@@ -17,7 +17,6 @@ from tailrace_engine.runtime.start import EngineStart
 from tailrace_engine.tier.reader import TierReader, TierReaderOptions
 from tailrace_engine.tier.uploader import Uploader, UploadOptions
 from tailrace_engine.wal.writer import Wal, WalOptions
-
 from tailrace_gateway.gc_policy import GcPolicy
 from tailrace_gateway.kafka.apis import APIS
 from tailrace_gateway.kafka.context import Services

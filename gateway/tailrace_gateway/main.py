@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tailrace_core.errors import TailraceError
 from tailrace_core.settings import Settings, load
-
 from tailrace_gateway.observability.logging import configure
 
 

@@ -18,11 +18,10 @@ from collections.abc import Container
 from itertools import islice
 from typing import Final
 
+from tailrace_controller.metadata import format as fmt
 from tailrace_core.extents import Extent
 from tailrace_core.ids import TopicId
 from tailrace_core.membership import ObjectRef, PlacedExtent
-
-from tailrace_controller.metadata import format as fmt
 
 
 class CatalogObject:

@@ -8,13 +8,12 @@ own only where its log start was moved.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tailrace_core.errors import FormatTooNew
-from tailrace_core.ids import NodeId, TopicId
-from tailrace_core.membership import Broker, Topic
-
 from tailrace_controller.metadata import format as fmt
 from tailrace_controller.metadata.catalog import Catalog
 from tailrace_controller.metadata.configs import ConfigRules
+from tailrace_core.errors import FormatTooNew
+from tailrace_core.ids import NodeId, TopicId
+from tailrace_core.membership import Broker, Topic
 
 _LOAD_ORDER: Final = ("cluster", "broker", "counter", "topic", "config", "partition", "registration", "object")
 """Settings need their topic; the catalog needs the topics, and objects need the partitions' log starts."""

@@ -5,6 +5,9 @@ See catalog.py for an object's life. Each step of the sweep is bounded, so that 
 
 from typing import Final
 
+from tailrace_controller.metadata import format as fmt
+from tailrace_controller.metadata.decision import Decision
+from tailrace_controller.metadata.image import Image
 from tailrace_core.errors import InvalidRequest, UnknownTopicId, UnknownTopicOrPartition
 from tailrace_core.extents import Extent, StoredObject
 from tailrace_core.ids import TopicId, TopicPartition, topic_id_text
@@ -17,10 +20,6 @@ from tailrace_core.membership import (
     RefusalReason,
     RefusedExtent,
 )
-
-from tailrace_controller.metadata import format as fmt
-from tailrace_controller.metadata.decision import Decision
-from tailrace_controller.metadata.image import Image
 
 SWEEP_STEP_MAX: Final = 64
 """Objects or keys in one commit of the sweep: an etcd transaction takes 128 operations."""

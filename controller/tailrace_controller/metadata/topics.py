@@ -10,6 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from tailrace_controller.metadata import format as fmt
+from tailrace_controller.metadata.configs import DEFINITIONS
+from tailrace_controller.metadata.decision import Decision
+from tailrace_controller.metadata.image import Image
 from tailrace_core.errors import (
     InvalidConfig,
     InvalidPartitions,
@@ -35,11 +39,6 @@ from tailrace_core.membership import (
     TopicDefaults,
     TopicDeleted,
 )
-
-from tailrace_controller.metadata import format as fmt
-from tailrace_controller.metadata.configs import DEFINITIONS
-from tailrace_controller.metadata.decision import Decision
-from tailrace_controller.metadata.image import Image
 
 NAME_LENGTH_MAX: Final = 249
 PARTITIONS_PER_TOPIC_MAX: Final = 10_000

@@ -12,6 +12,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from tailrace_controller.metadata import format as fmt
+from tailrace_controller.metadata import objects
+from tailrace_controller.metadata import topics as topic_rules
+from tailrace_controller.metadata.catalog import CatalogPartition
+from tailrace_controller.metadata.configs import ConfigRules
+from tailrace_controller.metadata.decision import Decision
+from tailrace_controller.metadata.image import Image
+from tailrace_controller.store import MetadataStore
 from tailrace_core.errors import InvalidRequest, InvalidSettings, StorageUnavailable, TailraceError
 from tailrace_core.extents import StoredObject
 from tailrace_core.ids import NO_TOPIC_ID, NodeId, ProducerId, TopicId, topic_id_text
@@ -29,15 +37,6 @@ from tailrace_core.membership import (
     TopicDefaults,
 )
 from tailrace_core.ports import Entropy
-
-from tailrace_controller.metadata import format as fmt
-from tailrace_controller.metadata import objects
-from tailrace_controller.metadata import topics as topic_rules
-from tailrace_controller.metadata.catalog import CatalogPartition
-from tailrace_controller.metadata.configs import ConfigRules
-from tailrace_controller.metadata.decision import Decision
-from tailrace_controller.metadata.image import Image
-from tailrace_controller.store import MetadataStore
 
 R = TypeVar("R")
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
+from tailrace_controller.store import Done, Snapshot
 from tailrace_core.errors import StorageUnavailable
 from tailrace_core.ports import Loop
-
-from tailrace_controller.store import Done, Snapshot
 
 
 class MemoryStore:

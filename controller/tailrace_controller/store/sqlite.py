@@ -16,9 +16,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, NamedTuple
 
-from tailrace_core.errors import DataCorrupt, DataFolderInUse, FormatTooNew, StorageUnavailable, TailraceError
-
 from tailrace_controller.store import Done, Snapshot
+from tailrace_core.errors import DataCorrupt, DataFolderInUse, FormatTooNew, StorageUnavailable, TailraceError
 
 SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x7461696C

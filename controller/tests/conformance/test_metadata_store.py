@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from tailrace_controller.store import MetadataStore
 from tailrace_controller.store.memory import MemoryStore
 from tailrace_controller.store.sqlite import SqliteStore

@@ -5,6 +5,7 @@ from itertools import count
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from tailrace_controller.metadata import format as fmt
 from tailrace_controller.metadata import objects, topics
 from tailrace_controller.metadata.configs import ConfigRules

@@ -1,6 +1,7 @@
 """Topic settings (metadata/configs.py)."""
 
 import pytest
+
 from tailrace_controller.metadata.configs import DEFINITIONS, ConfigRules
 from tailrace_core.errors import InvalidConfig
 from tailrace_core.membership import ConfigEntry, ConfigSource

@@ -1,6 +1,7 @@
 """Keys and values of the metadata store (metadata/format.py)."""
 
 import pytest
+
 from tailrace_controller.metadata import format as fmt
 from tailrace_controller.metadata import objects
 from tailrace_controller.metadata.configs import ConfigRules

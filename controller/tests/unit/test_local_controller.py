@@ -4,6 +4,7 @@ import asyncio
 from itertools import count
 
 import pytest
+
 from tailrace_controller.client import open_local_controller
 from tailrace_controller.runtime.active import LocalController
 from tailrace_controller.store.memory import MemoryStore

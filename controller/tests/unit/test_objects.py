@@ -1,6 +1,7 @@
 """The life of an object in the catalog (metadata/objects.py, catalog.py)."""
 
 import pytest
+
 from tailrace_controller.metadata import format as fmt
 from tailrace_controller.metadata import objects, topics
 from tailrace_core.errors import InvalidRequest, UnknownTopicId, UnknownTopicOrPartition

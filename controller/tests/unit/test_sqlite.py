@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
 from tailrace_controller.store.sqlite import APPLICATION_ID, SqliteStore
 from tailrace_core.errors import DataCorrupt, DataFolderInUse, FormatTooNew, StorageUnavailable
 

@@ -1,6 +1,7 @@
 """Rules of topics (metadata/topics.py)."""
 
 import pytest
+
 from tailrace_controller.metadata.topics import (
     PARTITIONS_PER_TOPIC_MAX,
     check_topic_name,

@@ -13,7 +13,6 @@ from typing import Final
 
 from tailrace_core.errors import InvalidSettings
 from tailrace_core.ports import Loop
-
 from tailrace_engine.disk.buffered import BufferedDisk, IntervalDisk
 from tailrace_engine.disk.port import BLOCK_BYTES, WriteBuffer
 from tailrace_engine.disk.threads import O_DIRECT, ThreadDisk

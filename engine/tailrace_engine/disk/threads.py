@@ -17,7 +17,6 @@ from queue import SimpleQueue
 from typing import Any, Final, TypeAlias
 
 from tailrace_core.ports import Loop
-
 from tailrace_engine.disk.port import BLOCK_BYTES, Done, WriteBuffer
 from tailrace_engine.wal.recovery import SegmentSource
 

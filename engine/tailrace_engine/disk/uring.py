@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from tailrace_core.ports import Loop
-
 from tailrace_engine.disk.port import BLOCK_BYTES, Done, WriteBuffer
 from tailrace_engine.disk.threads import ThreadDisk
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import cramjam
+
 from tailrace_core.batch import HEADER_BYTES, LOG_APPEND_TIME_BIT, Buffer, read_header
 from tailrace_core.errors import DataCorrupt
 

@@ -6,10 +6,10 @@ All of it is the cold class: bounded in how many run at once, off the tail's pat
 import asyncio
 from typing import Final
 
-from tailrace_core.batch import Buffer, is_intact
+from tailrace_core.batch import Buffer, is_intact, read_header
 from tailrace_core.errors import DataCorrupt
 from tailrace_core.membership import Membership
-
+from tailrace_engine.log.wal_index import WalSpan
 from tailrace_engine.runtime.partition import Partition
 from tailrace_engine.tier.reader import TierReader
 from tailrace_engine.wal.writer import Wal
@@ -37,10 +37,13 @@ class ColdReads:
         """
         index = partition.wal_index
         if index is not None and offset >= index.base_offset():
-            spans = index.spans(offset, max_bytes)
-            if not spans:
-                return None
-            batches = await self.read_wal(partition, [(span.segment, span.position, span.size) for span in spans])
+            async with self._wal_reads:
+                # Only now: a segment that was released while this read waited for its turn may hold other batches.
+                index = partition.wal_index
+                spans = index.spans(offset, max_bytes) if index is not None and offset >= index.base_offset() else []
+                if not spans:
+                    return None
+                batches = await self._read_wal(partition, spans)
             return list(batches), sum(map(len, batches))
         extents = self._membership.extents(partition.topic_id, partition.partition)
         place = extents.index_at(offset)
@@ -54,13 +57,21 @@ class ColdReads:
         found = await self._tier.read(placed.object.key, placed.extent, offset, max_bytes, following)
         return found.parts, found.size
 
-    async def read_wal(self, partition: Partition, spans: list[tuple[int, int, int]]) -> list[bytes]:
-        """The batches at these (segment, position, size) of the WAL. Raises DataCorrupt and StorageUnavailable."""
+    async def read_wal(self, partition: Partition, spans: list[WalSpan]) -> list[bytes]:
+        """The batches that lie there in the WAL, for who knows that they are not released meanwhile.
+
+        Raises DataCorrupt and StorageUnavailable.
+        """
         async with self._wal_reads:
-            batches = await self._wal.read_many(spans)
-        for batch, (segment, position, _) in zip(batches, spans, strict=True):
-            if not is_intact(batch):
+            return await self._read_wal(partition, spans)
+
+    async def _read_wal(self, partition: Partition, spans: list[WalSpan]) -> list[bytes]:
+        batches = await self._wal.read_many([(span.segment, span.position, span.size) for span in spans])
+        for batch, span in zip(batches, spans, strict=True):
+            if not is_intact(batch) or read_header(batch).base_offset != span.base_offset:
                 self.corrupt_batches += 1
-                raise DataCorrupt(f"{partition.name}: the batch at byte {position} of WAL segment {segment} is corrupt")
+                raise DataCorrupt(
+                    f"{partition.name}: the batch at byte {span.position} of WAL segment {span.segment} is corrupt"
+                )
             self.wal_bytes_read += len(batch)
         return batches

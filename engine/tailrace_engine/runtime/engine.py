@@ -28,7 +28,6 @@ from tailrace_core.membership import (
     TopicDeleted,
 )
 from tailrace_core.ports import Clock
-
 from tailrace_engine.api import OffsetFound
 from tailrace_engine.cache.hot import HotLog
 from tailrace_engine.log.entry import BatchEntry
@@ -86,6 +85,7 @@ class Engine:
         for partition in self.partitions():
             partition.state.leader_epoch = leader_epoch
         self.membership.subscribe(self._on_change)
+        self.maybe_hold_back()
 
     # --- partitions
 
@@ -164,9 +164,7 @@ class Engine:
                 if entry.end_offset <= partition.state.high_watermark:
                     self.hot.discard(entry)
             partition.hot_entries, partition.hot_bases, partition.hot_head = [], [], 0
-            self.unuploaded.pop(partition, None)
-            self.unuploaded_bytes -= partition.unuploaded_bytes
-            partition.unuploaded_bytes = 0
+            self._forget_unuploaded(partition)
             for waiter, ordinal in partition.pending.fail_all():
                 waiter.on_append_failed(ordinal, error)
             for reader in list(partition.visibility_waiters):
@@ -326,6 +324,21 @@ class Engine:
         partition.first_unuploaded_ms = now_ms
         self.unuploaded[partition] = None
         self.unuploaded_bytes += size
+
+    def _forget_unuploaded(self, partition: Partition) -> None:
+        self.unuploaded.pop(partition, None)
+        self.unuploaded_bytes -= partition.unuploaded_bytes
+        partition.unuploaded_bytes = 0
+
+    def take_offline(self, partition: Partition, error: TailraceError) -> None:
+        """Serve a partition no more: what only this broker has of it is damaged. Its WAL records stay as they are."""
+        if partition.deleted:
+            return
+        logger.error("partition offline: %s", error)
+        partition.damage = error
+        self._forget_unuploaded(partition)
+        for reader in list(partition.visibility_waiters):
+            reader.on_partition_gone()
 
     def on_committed(self, topic_id: TopicId, index: int, end_offset: int, size: int) -> None:
         """The catalog has the partition's data below end_offset, size bytes more than before."""

@@ -30,7 +30,6 @@ from tailrace_core.errors import (
 )
 from tailrace_core.ids import TopicId
 from tailrace_core.membership import LOG_APPEND_TIME, TopicConfigs
-
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.log.epochs import LeaderEpochs
 from tailrace_engine.log.pending import PendingAppends
@@ -59,7 +58,7 @@ class VisibilityWaiter(Protocol):
         """size more bytes are below the high watermark."""
 
     def on_partition_gone(self) -> None:
-        """The partition was deleted."""
+        """The partition was deleted, or went offline."""
 
 
 class Partition:
@@ -169,8 +168,13 @@ class Partition:
         self.hot_bases.append(base_offset)
         return entry
 
-    def recover(self, end_offset: int, header: tuple[int, ...], segment: int, position: int, size: int) -> None:
-        """Take a batch that the WAL has: in the index, not in memory. It continues the log."""
+    def recover(
+        self, end_offset: int, header: tuple[int, ...], segment: int, position: int, size: int, now_ms: int
+    ) -> None:
+        """Take a batch that the WAL has: in the index, not in memory. It continues the log.
+
+        Its producer counts as one that has written now: the batch's timestamps are the producer's own.
+        """
         state = self.state
         base_offset = state.log_end_offset
         index = self.wal_index
@@ -181,7 +185,7 @@ class Partition:
         if header[9] >= 0:
             if self.producers is None:
                 self.producers = ProducerStates()
-            self.producers.apply(BatchHeader._make(header), base_offset, max(header[8], 0))
+            self.producers.apply(BatchHeader._make(header), base_offset, now_ms)
         state.log_end_offset = state.high_watermark = end_offset
         self.unuploaded_bytes += size
 

@@ -11,7 +11,6 @@ from typing import Final
 from tailrace_core.errors import TailraceError, UnknownTopicId, UnknownTopicOrPartition
 from tailrace_core.membership import Membership
 from tailrace_core.ports import Clock, ObjectStore
-
 from tailrace_engine.log.retention import plan_log_start
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.partition import Partition

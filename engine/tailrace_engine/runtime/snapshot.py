@@ -8,7 +8,6 @@ from struct import error as StructError
 from typing import Final
 
 from tailrace_core.errors import DataCorrupt
-
 from tailrace_engine.log.epochs import LeaderEpochs
 from tailrace_engine.log.producers import ProducerStates
 

@@ -15,7 +15,6 @@ from tailrace_core.errors import DataCorrupt, MissingObject, TailraceError
 from tailrace_core.ids import TopicPartition, topic_id_text
 from tailrace_core.membership import Membership
 from tailrace_core.ports import Clock
-
 from tailrace_engine.disk.probe import open_disk
 from tailrace_engine.disk.threads import ThreadDisk
 from tailrace_engine.log.wal_index import ENTRY_BYTES
@@ -174,6 +173,7 @@ class EngineStart:
     def _on_records(self, records: list[WalRecord]) -> None:
         find = self._engine.find
         dead = self._dead
+        now_ms = self._clock.now_ms()
         for kind, topic_id, index, _, base_offset, segment, position, size, header in records:
             partition = find(topic_id, index)
             if kind != BATCH or header is None or partition is None:
@@ -181,7 +181,7 @@ class EngineStart:
                 continue
             state = partition.state
             if base_offset == state.log_end_offset and partition.damage is None:
-                partition.recover(base_offset + header[6] + 1, header, segment, position, size)
+                partition.recover(base_offset + header[6] + 1, header, segment, position, size, now_ms)
                 continue
             if base_offset + header[6] + 1 <= partition.tier_end_offset and partition.damage is None:
                 dead[segment] = dead.get(segment, 0) + 1

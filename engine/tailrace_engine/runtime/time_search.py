@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 from tailrace_core.batch import Buffer, batch_spans, read_header
 from tailrace_core.membership import Membership
-
 from tailrace_engine.api import OffsetFound
 from tailrace_engine.log.records import timestamps
 from tailrace_engine.runtime.partition import Partition

@@ -11,7 +11,6 @@ from random import Random  # noqa: TID251 - the type of what the caller seeded
 from typing import Any, Final
 
 from tailrace_core.ports import Loop
-
 from tailrace_engine.disk.port import BLOCK_BYTES, Done, WriteBuffer
 from tailrace_engine.wal.recovery import SegmentSource
 

@@ -15,12 +15,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tailrace_core.errors import StorageUnavailable, TailraceError
+from tailrace_core.errors import DataCorrupt, StorageUnavailable, TailraceError
 from tailrace_core.extents import StoredObject
 from tailrace_core.ids import topic_id_from_text
-from tailrace_core.membership import EXTENTS_PER_OBJECT_MAX, CommitResult, Membership
+from tailrace_core.membership import EXTENTS_PER_OBJECT_MAX, CommitResult, Membership, RefusalReason
 from tailrace_core.ports import Clock, ObjectStore
-
 from tailrace_engine.runtime import snapshot
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.partition import Partition
@@ -76,7 +75,7 @@ class Uploader:
         self.objects = 0
         self.bytes = 0
         self.failures = 0
-        engine.upload_due_bytes = options.object_bytes
+        engine.upload_due_bytes = int(min(options.object_bytes, options.pressure_ratio * engine.hot.budget_bytes))
         engine.on_upload_due = self._wanted.set
 
     async def run(self) -> None:
@@ -103,7 +102,7 @@ class Uploader:
 
     async def flush(self) -> None:
         """Upload everything that is durable now. Raises what an upload raises."""
-        while self._engine.unuploaded and await self.upload_once():
+        while await self.upload_once():
             pass
 
     def _due(self) -> bool:
@@ -134,15 +133,24 @@ class Uploader:
     # --- one object
 
     async def upload_once(self) -> bool:
-        """Plan, build, put and commit one object; False when there was nothing to upload.
+        """Plan, build, put and commit one object; False where that did not bring any partition on.
 
-        Raises StorageUnavailable and what reading the WAL raises.
+        A partition whose batches are damaged in the WAL goes offline, so that it does not stop the others. Raises
+        StorageUnavailable.
         """
-        plan = self._plan()
-        sections = [await self._section(partition, end_offset) for partition, end_offset in plan]
-        sections = [section for section in sections if section.length]
+        sections = []
+        progress = False
+        for partition, end_offset in self._plan():
+            try:
+                section = await self._section(partition, end_offset)
+            except DataCorrupt as error:
+                self._engine.take_offline(partition, error)
+                progress = True
+                continue
+            if section.length:
+                sections.append(section)
         if not sections:
-            return False
+            return progress
         self._sequence += 1
         header = ObjectHeader(self._cluster_id, self._broker_id, self._broker_epoch, self._sequence)
         built = build_object(header, sections)
@@ -150,8 +158,7 @@ class Uploader:
         key = f"data/{object_id:016x}"
         await self._membership.register_object(object_id, key, self._clock.now_ms() + _REGISTRATION_MS)
         await self._store.put(key, built.parts)
-        await self._commit(object_id, key, built)
-        return True
+        return await self._commit(object_id, key, built)
 
     def _plan(self) -> list[tuple[Partition, int]]:
         """Which partitions, and up to which offset (exclusive); the longest waiting first."""
@@ -163,7 +170,7 @@ class Uploader:
                 if not plan:
                     return [(partition, partition.state.high_watermark)]
                 continue
-            if total + size > self._options.object_bytes or len(plan) == EXTENTS_PER_OBJECT_MAX:
+            if plan and (total + size > self._options.object_bytes or len(plan) == EXTENTS_PER_OBJECT_MAX):
                 break
             plan.append((partition, partition.state.high_watermark))
             total += size
@@ -186,9 +193,7 @@ class Uploader:
                 spans = index.spans(offset, _SLICE_BYTES)[:_SLICE_BATCHES]
                 place = index.find(offset)
                 ends = [index.batch_end_offset(place + step) for step in range(len(spans))]
-                batches = await self._engine.cold.read_wal(
-                    partition, [(span.segment, span.position, span.size) for span in spans]
-                )
+                batches = await self._engine.cold.read_wal(partition, spans)
                 section.add(
                     (data, span.base_offset, end, span.max_timestamp_ms)
                     for data, span, end in zip(batches, spans, ends, strict=True)
@@ -212,12 +217,16 @@ class Uploader:
         self._next_id += 1
         return self._next_id - 1
 
-    async def _commit(self, object_id: int, key: str, built: BuiltObject) -> None:
+    async def _commit(self, object_id: int, key: str, built: BuiltObject) -> bool:
+        """Whether less waits for an upload now."""
         stored = StoredObject(object_id, key, built.size, built.extents)
         result = await _until_known(lambda: self._membership.commit_object(stored, self._clock.now_ms()))
+        progress = False
         refused = {(each.extent.topic_id, each.extent.partition): each.reason for each in result.refused}
         for extent in built.extents:
             reason = refused.get((extent.topic_id, extent.partition))
+            if reason is None or reason is RefusalReason.UNKNOWN_PARTITION:
+                progress = True
             if reason is None:
                 self._engine.on_committed(extent.topic_id, extent.partition, extent.end_offset, extent.length)
             else:
@@ -229,6 +238,7 @@ class Uploader:
                 )
         self.objects += 1
         self.bytes += built.size
+        return progress
 
 
 async def _until_known(commit: Callable[[], Awaitable[CommitResult]]) -> CommitResult:

@@ -26,6 +26,7 @@ from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
 from crc32c import crc32c
+
 from tailrace_core.batch import HEADER_BYTES as BATCH_HEADER_BYTES
 from tailrace_core.batch import Buffer
 from tailrace_core.errors import FormatTooNew

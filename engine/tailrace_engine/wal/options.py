@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from tailrace_core.errors import InvalidSettings
-
 from tailrace_engine.wal.format import BLOCK_BYTES, RETAINED_MAX, SEGMENT_BYTES_MAX
 
 SYNC_BUCKETS_SECONDS: Final = (

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 from tailrace_core.errors import StorageUnavailable
-
 from tailrace_engine.disk.port import Disk
 from tailrace_engine.disk.threads import sync_directory
 from tailrace_engine.wal.ring import Ring

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from crc32c import crc32c
+
 from tailrace_core.batch import CRC_START, HEADER, LOG_OVERHEAD_BYTES
 from tailrace_core.batch import HEADER_BYTES as BATCH_HEADER_BYTES
 from tailrace_core.ids import TopicPartition
-
 from tailrace_engine.wal.format import (
     BATCH,
     BATCH_CRC_END,

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from crc32c import crc32c
+
 from tailrace_core.errors import RecordListTooLarge, StorageUnavailable
 from tailrace_core.ports import Clock, Loop, Timer
-
 from tailrace_engine.disk.port import Disk, WriteBuffer
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.wal.format import (

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 from crc32c import crc32c
+
 from tailrace_core.batch import HEADER
 from tailrace_core.errors import InvalidSettings, StorageUnavailable
 from tailrace_engine.disk.port import BLOCK_BYTES, Disk, WriteBuffer

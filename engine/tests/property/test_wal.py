@@ -7,6 +7,7 @@ from random import Random
 from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tailrace_core.batch import HEADER
 from tailrace_core.errors import StorageUnavailable
 from tailrace_core.ids import TopicPartition

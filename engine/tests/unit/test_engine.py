@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from engine_support import NOW_MS, Acks, Node, make_batch, offsets_of, until, values_of
+
 from tailrace_core.batch import is_intact, read_header
 from tailrace_core.errors import (
     CorruptBatch,

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 from crc32c import crc32c
+
 from tailrace_core.batch import HEADER
 from tailrace_core.errors import FormatTooNew, StorageUnavailable
 from tailrace_core.ids import TopicPartition

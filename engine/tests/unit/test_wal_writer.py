@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 from crc32c import crc32c
+
 from tailrace_core.batch import HEADER
 from tailrace_core.errors import InvalidSettings, RecordListTooLarge, StorageUnavailable
 from tailrace_engine.log.entry import BatchEntry

@@ -16,7 +16,6 @@ from tailrace_gateway.kafka.schema import Buffer, DecodeError, Message
 
 if TYPE_CHECKING:
     from tailrace_engine.api import StorageEngine
-
     from tailrace_gateway.kafka.routes import Route, Routes
 
 _HEADER: Final = Struct(">hhih")

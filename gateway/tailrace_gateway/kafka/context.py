@@ -8,7 +8,6 @@ from tailrace_core.membership import Membership
 from tailrace_core.ports import Clock, Loop
 from tailrace_core.settings import Settings
 from tailrace_engine.api import StorageEngine
-
 from tailrace_gateway.kafka.producer_ids import ProducerIds
 
 if TYPE_CHECKING:

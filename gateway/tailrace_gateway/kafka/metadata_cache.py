@@ -8,7 +8,6 @@ from struct import Struct
 from typing import Final
 
 from tailrace_core.membership import ClusterImage, Topic
-
 from tailrace_gateway.errors import ErrorCode
 from tailrace_gateway.kafka.schema.messages.metadata import (
     MetadataResponse,

@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 from tailrace_core.addresses import Listener
 from tailrace_core.settings import KafkaSettings
 from tailrace_engine.api import StorageEngine
-
 from tailrace_gateway.kafka.connection import Connection, ConnectionLimits, Reply
 from tailrace_gateway.kafka.context import Call, Services
 from tailrace_gateway.kafka.receive import Inbox, ReceivePool

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import h11
+
 from tailrace_core.limits import (
     HTTP_BODY_BYTES_MAX,
     HTTP_CONNECTIONS_MAX,

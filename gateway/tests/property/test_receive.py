@@ -5,6 +5,7 @@ from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tailrace_gateway.kafka.receive import Inbox, ReceivePool
 
 SHARED_BYTES = 1 << 16

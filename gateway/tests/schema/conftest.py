@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from tailrace_gateway.kafka import schema
 from tailrace_gateway.kafka.schema.declare import Array, Field, Message, Struct
 

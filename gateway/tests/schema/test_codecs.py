@@ -18,6 +18,7 @@ from kio.index import load_entity_schema
 from kio.schema.errors import ErrorCode
 from kio.schema.index import schema_name_map
 from kio.serial import entity_writer
+
 from tailrace_gateway.kafka import schema
 from tailrace_gateway.kafka.schema import reference
 from tailrace_gateway.kafka.schema.declare import Field, Message, RecordBuffers, Struct, boolean, raw_records

@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
+
 from tailrace_gateway.kafka import schema
 from tailrace_gateway.kafka.schema import reference
 from tailrace_gateway.kafka.schema.declare import Array, Message, Struct

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tailrace_gateway.kafka import schema
 from tailrace_gateway.kafka.schema.declare import Message, StructType, version_range
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tailrace_gateway.kafka.connection import Connection, Reply
 from tailrace_gateway.kafka.receive import Inbox, ReceivePool
 from tailrace_gateway.kafka.routes import Api, Routes

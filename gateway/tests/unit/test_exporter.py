@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tailrace_core.telemetry import METRICS, Histogram, Kind, Registry
 from tailrace_gateway.observability.exporter import Exporter
 

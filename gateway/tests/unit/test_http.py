@@ -5,6 +5,7 @@ import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
+
 from tailrace_core.limits import HTTP_BODY_BYTES_MAX, HTTP_CONNECTIONS_MAX
 from tailrace_core.telemetry import Registry
 from tailrace_gateway.observability import http

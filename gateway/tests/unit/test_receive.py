@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+
 from tailrace_gateway.kafka.receive import FrameSizeError, Inbox, ReceivePool
 
 KIB = 1 << 10

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tailrace_core.render import rendered
 from tailrace_core.settings import Settings, each_field, load
 from tailrace_core.telemetry import METRICS

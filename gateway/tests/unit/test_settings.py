@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tailrace_core.addresses import Address, Listener
 from tailrace_core.errors import InvalidSettings
 from tailrace_core.settings import PLACES, LogSettings, Place, Settings, each_field, kafka_names, load

@@ -6,7 +6,6 @@ Not done: timeout_ms, as the answer comes with the commit.
 
 from tailrace_core.errors import TailraceError
 from tailrace_core.membership import NewPartitions, Topic
-
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api

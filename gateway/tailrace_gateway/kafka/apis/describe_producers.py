@@ -5,7 +5,6 @@ transactions.
 """
 
 from tailrace_core.errors import TailraceError
-
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api

@@ -10,7 +10,6 @@ from typing import Final
 from tailrace_core.errors import InvalidRequest, TailraceError, UnknownTopicOrPartition
 from tailrace_core.membership import Topic
 from tailrace_core.topic_names import check_topic_name
-
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api

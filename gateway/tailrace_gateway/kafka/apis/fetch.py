@@ -15,7 +15,6 @@ from tailrace_core.errors import OffsetOutOfRange, TailraceError
 from tailrace_core.ids import NO_TOPIC_ID
 from tailrace_core.ports import Timer
 from tailrace_engine.api import Partition
-
 from tailrace_gateway.errors import ErrorCode, kafka_code
 from tailrace_gateway.kafka.connection import Reply
 from tailrace_gateway.kafka.context import Services

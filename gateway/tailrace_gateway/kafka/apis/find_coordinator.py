@@ -8,7 +8,6 @@ librdkafka concludes from it which codecs a broker knows.
 from typing import Final
 
 from tailrace_core.errors import CoordinatorNotAvailable, InvalidRequest, TailraceError
-
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api

@@ -7,7 +7,6 @@ Not done: transactions. A transactional id gets COORDINATOR_NOT_AVAILABLE, which
 
 from tailrace_core.errors import CoordinatorNotAvailable, InvalidRequest, TailraceError
 from tailrace_core.ids import NO_PRODUCER_ID
-
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api

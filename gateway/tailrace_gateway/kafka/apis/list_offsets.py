@@ -13,7 +13,6 @@ from typing import Final
 
 from tailrace_core.errors import InvalidRequest, TailraceError, UnsupportedForVersion
 from tailrace_engine.api import Partition
-
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api

@@ -11,7 +11,6 @@ from tailrace_core.errors import TailraceError
 from tailrace_core.ids import NO_TOPIC_ID
 from tailrace_core.membership import INTERNAL_TOPICS, NewTopic, Topic, TopicDefaults
 from tailrace_core.topic_names import check_topic_name
-
 from tailrace_gateway.errors import ErrorCode, kafka_code
 from tailrace_gateway.kafka.connection import Reply
 from tailrace_gateway.kafka.context import Services

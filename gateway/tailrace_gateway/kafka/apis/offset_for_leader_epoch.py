@@ -5,7 +5,6 @@ Where an epoch ended, so that a client sees whether the log it has read was cut 
 """
 
 from tailrace_core.errors import TailraceError
-
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api

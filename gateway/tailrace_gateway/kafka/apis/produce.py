@@ -17,7 +17,6 @@ from tailrace_core.errors import (
 from tailrace_core.ids import NO_TOPIC_ID
 from tailrace_core.membership import INTERNAL_TOPICS
 from tailrace_engine.api import Partition
-
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.connection import Reply
 from tailrace_gateway.kafka.context import Services
