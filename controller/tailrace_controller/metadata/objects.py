@@ -3,6 +3,7 @@
 See catalog.py for an object's life. Each step of the sweep is bounded, so that one commit stays small.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from tailrace_controller.metadata import format as fmt
@@ -10,7 +11,7 @@ from tailrace_controller.metadata.decision import Decision
 from tailrace_controller.metadata.image import Image
 from tailrace_core.errors import InvalidRequest, UnknownTopicId, UnknownTopicOrPartition
 from tailrace_core.extents import Extent, StoredObject
-from tailrace_core.ids import TopicId, TopicPartition, topic_id_text
+from tailrace_core.ids import TopicId, topic_id_text
 from tailrace_core.membership import (
     EXTENTS_PER_OBJECT_MAX,
     CommitResult,
@@ -65,12 +66,13 @@ def plan_commit(image: Image, stored: StoredObject, now_ms: int) -> Decision[Com
         )
     taken: list[Extent] = []
     refused: list[RefusedExtent] = []
-    ends: dict[TopicPartition, int] = {}
+    ends: dict[tuple[TopicId, int], int] = {}
+    leader_epoch = image.leader_epoch
     for extent in stored.extents:
-        reason = _judge(image, extent, ends)
+        reason = _judge(image, extent, leader_epoch, ends)
         if reason is None:
             taken.append(extent)
-            ends[TopicPartition(extent.topic_id, extent.partition)] = extent.end_offset
+            ends[extent.topic_id, extent.partition] = extent.end_offset
         else:
             refused.append(RefusedExtent(extent, reason))
     ref = ObjectRef(object_id, stored.key, stored.size)
@@ -93,13 +95,15 @@ def plan_commit(image: Image, stored: StoredObject, now_ms: int) -> Decision[Com
 def _check_object(stored: StoredObject) -> None:
     if len(stored.extents) > EXTENTS_PER_OBJECT_MAX:
         raise InvalidRequest(f"an object has at most {EXTENTS_PER_OBJECT_MAX} extents, not {len(stored.extents)}")
+    # Positions and lengths are stored in four bytes.
+    size_max = min(stored.size, _UINT32_MAX)
     for extent in stored.extents:
-        packed_fields = (extent.position, extent.length, extent.section_length, extent.crc)
         if not (
             0 <= extent.base_offset < extent.end_offset
             and 0 < extent.length <= extent.section_length
-            and extent.position + extent.section_length <= stored.size
-            and all(0 <= field <= _UINT32_MAX for field in packed_fields)
+            and extent.position >= 0
+            and extent.position + extent.section_length <= size_max
+            and 0 <= extent.crc <= _UINT32_MAX
         ):
             raise InvalidRequest(f"object {stored.object_id} has an extent that cannot be: {extent}")
 
@@ -114,15 +118,17 @@ def _committed_before(image: Image, stored: StoredObject) -> CommitResult:
     )
 
 
-def _judge(image: Image, extent: Extent, ends: dict[TopicPartition, int]) -> RefusalReason | None:
+def _judge(
+    image: Image, extent: Extent, leader_epoch: int, ends: Mapping[tuple[TopicId, int], int]
+) -> RefusalReason | None:
     """Why the extent is refused, if it is. ends: of what the same commit takes."""
     topic = image.topic_by_id(extent.topic_id)
     if topic is None or not 0 <= extent.partition < topic.partition_count:
         return RefusalReason.UNKNOWN_PARTITION
-    if extent.leader_epoch != image.leader_epoch:
+    if extent.leader_epoch != leader_epoch:
         return RefusalReason.LEADER_EPOCH
     partition = image.catalog.partition(extent.topic_id, extent.partition)
-    end = ends.get(TopicPartition(extent.topic_id, extent.partition), partition.committed_end)
+    end = ends.get((extent.topic_id, extent.partition), partition.committed_end)
     # A log start beyond the committed end leaves a hole that nobody can read: data may continue above it.
     if extent.base_offset != end and not end < extent.base_offset <= partition.log_start_offset:
         return RefusalReason.OFFSET
