@@ -189,9 +189,8 @@ def run(directory: Path, rounds: int, size: Size) -> dict[str, list[Round]]:
 
 
 def report(results: dict[str, list[Round]], device: tuple[float, float]) -> None:
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
-    )
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, load {load}")
     print(f"device, 4 KiB O_DIRECT O_DSYNC, no loop: p50 {device[0]:.0f} us, p99 {device[1]:.0f} us\n")
     print("| backend, sync | single p50 us | p99 us | in groups of 64, /s | loop CPU us each | bulk MB/s | CPU-s/GiB |")
     print("|---|---|---|---|---|---|---|")
