@@ -5,10 +5,13 @@ Its bytes are charged to the hot log's budget.
 """
 
 from array import array
-from bisect import bisect_right
-from typing import Final, NamedTuple
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 ENTRY_BYTES: Final = 28
+
+T = TypeVar("T")
 
 
 class WalSpan(NamedTuple):
@@ -19,6 +22,26 @@ class WalSpan(NamedTuple):
     segment: int
     position: int
     size: int
+
+
+def count_segments(items: Sequence[T], start: int, end: int, segment_of: Callable[[T], int]) -> dict[int, int]:
+    """How many of items[start:end] lie in each WAL segment.
+
+    Un-uploaded batches of a partition stand in the order of the WAL, so those of a segment stand together: a segment is
+    used again only when none of its batches is needed any more. So each run's end is searched, and not each item
+    counted.
+    """
+    counts: dict[int, int] = {}
+    while start < end:
+        segment = segment_of(items[start])
+
+        def is_beyond(item: T, segment: int = segment) -> bool:
+            return segment_of(item) != segment
+
+        run_end = bisect_left(items, True, start, end, key=is_beyond)
+        counts[segment] = counts.get(segment, 0) + run_end - start
+        start = run_end
+    return counts
 
 
 class WalIndex:
@@ -99,12 +122,14 @@ class WalIndex:
             place += 1
         return found
 
+    def segments(self) -> dict[int, int]:
+        """How many batches lie in each segment."""
+        return count_segments(self._segments, 0, len(self._segments), int)
+
     def drop_below(self, offset: int) -> dict[int, int]:
         """Remove the batches that end at or below offset; gives how many of them lay in each segment."""
         count = self.find(offset)
-        dropped: dict[int, int] = {}
-        for segment in self._segments[:count]:
-            dropped[segment] = dropped.get(segment, 0) + 1
+        dropped = count_segments(self._segments, 0, count, int)
         for column in (self._bases, self._timestamps, self._segments, self._positions, self._sizes):
             del column[:count]
         return dropped

@@ -5,12 +5,14 @@ WAL reports groups of durable batches, whose partitions then release what waited
 memory in the same call; everything older goes through `read_cold`, off the tail's path.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final, cast
 
 from tailrace_core.batch import NO_TIMESTAMP, Buffer, check_batch
 from tailrace_core.errors import (
+    StorageUnavailable,
     TailraceError,
     UnknownTopicId,
     UnknownTopicOrPartition,
@@ -41,6 +43,8 @@ from tailrace_engine.wal.writer import Wal
 
 logger = logging.getLogger(__name__)
 
+_COLD_READ_TRIES: Final = 8
+"""Data may move between WAL, memory and tier while it is looked for; more moves than this in one read are a fault."""
 _UNSYNCED_RATIO: Final = 0.25
 """Part of the hot budget that may wait for the WAL: what is not durable cannot leave memory."""
 
@@ -300,7 +304,8 @@ class Engine:
         return partition.read_hot(offset, max_bytes, at_least_one)
 
     async def read_cold(self, partition: Partition, offset: int, max_bytes: int) -> tuple[list[Buffer], int]:
-        while True:
+        for _ in range(_COLD_READ_TRIES):
+            self._online(partition)
             now = self.read(partition, offset, max_bytes, True)
             if now is not None:
                 return now
@@ -309,7 +314,8 @@ class Engine:
                 self.maybe_hold_back()  # the read may have been the last use of a WAL segment
             if found is not None:
                 return found
-            self._online(partition)
+            await asyncio.sleep(0)
+        raise StorageUnavailable(f"offset {offset} of {partition.name} cannot be read now")
 
     async def find_timestamp(self, partition: Partition, timestamp_ms: int) -> OffsetFound | None:
         return await self._time_search.first_at_or_after(partition, timestamp_ms)

@@ -11,6 +11,7 @@ methods are synchronous and run on the loop's thread; an append plans, applies a
 """
 
 from bisect import bisect_left, bisect_right
+from operator import attrgetter
 from typing import Final, Protocol
 
 from tailrace_core.batch import (
@@ -35,10 +36,13 @@ from tailrace_engine.log.epochs import LeaderEpochs
 from tailrace_engine.log.pending import PendingAppends
 from tailrace_engine.log.producers import AppendedBatch, ProducerStates
 from tailrace_engine.log.state import LogState
-from tailrace_engine.log.wal_index import WalIndex
+from tailrace_engine.log.wal_index import WalIndex, count_segments
 
 _HEAD_SLACK: Final = 64
 """Places at the front of the hot lists that are let go together: a list gives its front back in linear time."""
+
+
+_segment_of: Final = attrgetter("wal_segment")
 
 
 class AppendWaiter(Protocol):
@@ -269,14 +273,9 @@ class Partition:
 
     def on_committed(self, end_offset: int) -> tuple[dict[int, int], int]:
         """The tier holds everything below end_offset: (WAL records dead per segment, index entries given back)."""
-        dead: dict[int, int] = {}
         bases = self.hot_bases
-        place = max(bisect_right(bases, self.tier_end_offset, self.hot_head) - 1, self.hot_head)
-        for entry in self.hot_entries[place:]:
-            if entry.end_offset > end_offset:
-                break
-            if entry.end_offset > self.tier_end_offset:
-                dead[entry.wal_segment] = dead.get(entry.wal_segment, 0) + 1
+        first = bisect_left(bases, self.tier_end_offset, self.hot_head)
+        dead = count_segments(self.hot_entries, first, bisect_left(bases, end_offset, first), _segment_of)
         given_back = 0
         if self.wal_index is not None:
             for segment, count in self.wal_index.drop_below(end_offset).items():
@@ -289,16 +288,11 @@ class Partition:
 
     def wal_records(self) -> dict[int, int]:
         """Durable records that still keep WAL segments alive, per segment."""
-        alive: dict[int, int] = {}
-        for entry in self.hot_entries[self.hot_head :]:
-            if self.tier_end_offset < entry.end_offset <= self.state.high_watermark:
-                alive[entry.wal_segment] = alive.get(entry.wal_segment, 0) + 1
+        bases = self.hot_bases
+        first = bisect_left(bases, self.tier_end_offset, self.hot_head)
+        end = bisect_left(bases, self.state.high_watermark, first)
+        alive = count_segments(self.hot_entries, first, end, _segment_of)
         if self.wal_index is not None:
-            for place in range(len(self.wal_index)):
-                segment = self.wal_index.span(place).segment
-                alive[segment] = alive.get(segment, 0) + 1
+            for segment, count in self.wal_index.segments().items():
+                alive[segment] = alive.get(segment, 0) + count
         return alive
-
-    def size_bytes(self, tier_bytes: int) -> int:
-        """Bytes of the whole partition, for retention."""
-        return tier_bytes + self.unuploaded_bytes

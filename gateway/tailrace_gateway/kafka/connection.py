@@ -34,6 +34,8 @@ class Transport(Protocol):
 
     def abort(self) -> None: ...
 
+    def close(self) -> None: ...
+
     def get_write_buffer_size(self) -> int: ...
 
 
@@ -381,6 +383,12 @@ class Connection:
         """Close at once. Requests that wait are told by on_lost."""
         if not self.closed:
             self.transport.abort()
+            self.on_lost()
+
+    def end(self) -> None:
+        """Close when the client has what was answered."""
+        if not self.closed:
+            self.transport.close()
             self.on_lost()
 
     def on_lost(self) -> None:
