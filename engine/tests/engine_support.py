@@ -217,7 +217,7 @@ class Node:
             self.engine,
             self.store,
             self.controller,
-            RetentionOptions(1_000, 1_000, GRACE_MS, 86_400_000),
+            RetentionOptions(20, 20, GRACE_MS, 86_400_000),
             self.clock,
         )
         return self

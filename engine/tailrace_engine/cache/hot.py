@@ -7,14 +7,18 @@ stays: nothing else holds it. Batches are immutable and freed by reference count
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from tailrace_engine.log.entry import BatchEntry
+
+_DISCARDED_KEPT: Final = 64
+"""So few entries without data are not worth going through the queue."""
 
 
 class HotLog:
     """bytes_used counts the batches here and what `charge` adds for their index entries elsewhere."""
 
-    __slots__ = ("_entries", "_let_go", "budget_bytes", "bytes_used")
+    __slots__ = ("_discarded", "_entries", "_let_go", "budget_bytes", "bytes_used")
 
     def __init__(self, budget_bytes: int, let_go: Callable[[BatchEntry], bool]) -> None:
         """let_go is asked of each batch that is to leave, while its data is still there; False keeps it."""
@@ -22,6 +26,8 @@ class HotLog:
         self.bytes_used = 0
         self._entries: deque[BatchEntry] = deque()
         self._let_go = let_go
+        self._discarded = 0
+        """Entries without data that are still in the queue, at most."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -37,9 +43,14 @@ class HotLog:
 
     def discard(self, entry: BatchEntry) -> None:
         """Forget a batch out of order: its partition was deleted."""
-        if entry.data is not None:
-            entry.data = None
-            self.bytes_used -= entry.size
+        if entry.data is None:
+            return
+        entry.data = None
+        self.bytes_used -= entry.size
+        self._discarded += 1
+        if self._discarded > max(len(self._entries) // 2, _DISCARDED_KEPT):
+            self._entries = deque([each for each in self._entries if each.data is not None])
+            self._discarded = 0
 
     def evict(self) -> None:
         """Bring the bytes below the budget, as far as durable batches allow it."""

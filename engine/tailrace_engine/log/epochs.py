@@ -32,7 +32,8 @@ class LeaderEpochs:
         """The largest known epoch <= asked_epoch, and the offset (exclusive) where it ended.
 
         (-1, -1) where the asked epoch is newer than the leader's. An epoch older than all that are known gets itself
-        and the start of the first known one, as in LeaderEpochFileCache.endOffsetFor.
+        and the start of the first known one, as in LeaderEpochFileCache.endOffsetFor; the leader's own, which nothing
+        need have been written in, is known, and begins at the log end then.
         """
         if asked_epoch == leader_epoch:
             return leader_epoch, log_end_offset
@@ -41,9 +42,7 @@ class LeaderEpochs:
         entries = self._entries
         place = bisect_right(entries, asked_epoch, key=lambda entry: entry[0])
         end_offset = entries[place][1] if place < len(entries) else log_end_offset
-        if place == 0:
-            return (asked_epoch, end_offset) if entries else UNKNOWN_EPOCH
-        return entries[place - 1][0], end_offset
+        return (entries[place - 1][0] if place else asked_epoch), end_offset
 
     def epoch_of(self, offset: int) -> int:
         """The epoch in which offset was written; -1 if that is not known."""
