@@ -49,7 +49,8 @@ class TimeSearch:
             newest = max(newest, index.newest_timestamp())
         high_watermark = partition.state.high_watermark
         for entry in partition.hot_entries[partition.hot_head :]:
-            if entry.end_offset <= high_watermark:
+            # What is in the tier as well counts there: the log start may have passed it.
+            if partition.tier_end_offset < entry.end_offset <= high_watermark:
                 newest = max(newest, entry.max_timestamp_ms)
         return await self.first_at_or_after(partition, newest) if newest >= 0 else None
 

@@ -1,0 +1,112 @@
+"""ListOffsets by time over every place that a batch can be in."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from engine_support import COMPRESSIONS, GRACE_MS, NOW_MS, Node, make_batch
+
+from tailrace_engine.runtime.partition import Partition
+
+
+def expected(times: dict[int, int], timestamp_ms: int, start: int = 0) -> tuple[int, int] | None:
+    return next(((offset, at) for offset, at in times.items() if at >= timestamp_ms and offset >= start), None)
+
+
+async def check(node: Node, partition: Partition, times: dict[int, int], start: int = 0) -> None:
+    """Every question, against the list of all records."""
+    asked = {each + step for each in times.values() for step in (-1, 0, 1)}
+    for timestamp_ms in sorted(asked):
+        found = await node.engine.find_timestamp(partition, timestamp_ms)
+        assert (found[:2] if found is not None else None) == expected(times, timestamp_ms, start), timestamp_ms
+    found = await node.engine.find_max_timestamp(partition)
+    assert found is not None
+    newest = max(at for offset, at in times.items() if offset >= start)
+    assert found[:2] == expected(times, newest, start)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_the_first_record_at_or_after_a_time_is_found_wherever_it_is(tmp_path: Path, compression: str) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition()
+            times: dict[int, int] = {}
+
+            async def produce(*deltas: int) -> None:
+                stamps = [NOW_MS + delta for delta in deltas]
+                (base,) = await node.produce(partition, make_batch(stamps, compression=compression))
+                times.update(enumerate(stamps, base))
+
+            await produce(10, 5, 20)
+            await produce(7, 7)
+            await node.uploader.flush()
+            await check(node, partition, times)
+            await produce(30, 25)
+            await produce(12, 31)
+            node.forget_hot()
+            await check(node, partition, times)
+            await produce(40, 41, 39)
+            await produce(3)
+            await check(node, partition, times)
+            found = await node.engine.find_timestamp(partition, NOW_MS)
+            assert found is not None
+            assert found.leader_epoch == node.leader_epoch
+
+    asyncio.run(run())
+
+
+def test_what_is_not_durable_and_what_has_no_time_is_not_found(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition()
+            assert await node.engine.find_max_timestamp(partition) is None
+            assert await node.engine.find_timestamp(partition, 0) is None
+            await node.produce(partition, make_batch([-1, -1]))
+            assert await node.engine.find_max_timestamp(partition) is None
+            assert await node.engine.find_timestamp(partition, 0) is None
+            node.append(partition, make_batch([NOW_MS]))
+            assert await node.engine.find_timestamp(partition, 0) is None
+            assert await node.engine.find_max_timestamp(partition) is None
+            await node.durable(partition)
+            found = await node.engine.find_timestamp(partition, 0)
+            assert found is not None
+            assert found[:2] == (2, NOW_MS)
+
+    asyncio.run(run())
+
+
+def test_log_append_time_is_every_records_time(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition(message_timestamp_type="LogAppendTime")
+            await node.produce(partition, make_batch([5, 6, 7], compression="gzip"))
+            node.clock.ms += 100
+            await node.produce(partition, make_batch([5, 6, 7], compression="zstd"))
+            for step in (lambda: asyncio.sleep(0), node.uploader.flush):
+                await step()
+                found = await node.engine.find_timestamp(partition, NOW_MS + 1)
+                assert found is not None
+                assert found[:2] == (3, NOW_MS + 100)
+
+    asyncio.run(run())
+
+
+def test_what_retention_deleted_is_not_the_newest_though_memory_has_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition(retention_bytes="0")
+            await node.produce(partition, make_batch([NOW_MS + 50]))
+            await node.uploader.flush()
+            await node.retention.check()
+            assert partition.state.log_start_offset == 1
+            assert await node.engine.find_max_timestamp(partition) is None
+            await node.controller.alter_topic_configs("t", {"retention.bytes": "-1"})
+            await node.produce(partition, make_batch([NOW_MS + 20]), make_batch([NOW_MS + 10]))
+            await check(node, partition, {0: NOW_MS + 50, 1: NOW_MS + 20, 2: NOW_MS + 10}, 1)
+            node.clock.ms += GRACE_MS
+            await node.uploader.flush()
+            await check(node, partition, {0: NOW_MS + 50, 1: NOW_MS + 20, 2: NOW_MS + 10}, 1)
+            await node.restart()
+            await check(node, node.engine.partition("t", 0), {0: NOW_MS + 50, 1: NOW_MS + 20, 2: NOW_MS + 10}, 1)
+
+    asyncio.run(run())
