@@ -33,6 +33,9 @@ def topic_id_from_text(text: str) -> TopicId:
     if len(text) != 22:
         raise ValueError(f"a topic id has 22 characters, not {len(text)}: {text!r}")
     try:
-        return base64.b64decode(text + "==", altchars=b"-_", validate=True)
+        topic_id = base64.b64decode(text + "==", altchars=b"-_", validate=True)
     except binascii.Error as error:
         raise ValueError(f"a topic id is URL-safe base64: {text!r}") from error
+    if topic_id_text(topic_id) != text:
+        raise ValueError(f"a topic id is URL-safe base64, and 16 bytes have one text: {text!r}")
+    return topic_id
