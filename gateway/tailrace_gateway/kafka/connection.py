@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from tailrace_gateway.kafka.routes import Route, Routes
 
 _HEADER: Final = Struct(">hhih")
+_JOINED_BYTES_MAX: Final = 16 << 10
+"""Small responses are copied together: cheaper than many buffers in one system call."""
 API_VERSIONS_KEY: Final = 18
 """The only API that answers versions it does not know (KIP-511); its handler gets no request then."""
 
 
 class Transport(Protocol):
     """The part of an asyncio transport that a connection uses."""
+
+    def write(self, data: Buffer, /) -> None: ...
 
     def writelines(self, parts: list[Any], /) -> None: ...
 
@@ -214,14 +218,20 @@ class Connection:
         self._starting = True
         inbox = self.inbox
         blocked = False
+        replies = self._replies
+        engine = self.host.engine
         try:
             while not self.closed:
                 size = inbox.next_frame_size(view)
                 if size < 0:
                     break
                 start = inbox.start + 4
-                if not self._may_start(view, start):
-                    if self._replies and self._replies[0].done:
+                is_produce = not (view[start] or view[start + 1])
+                # The first test is the usual case, a Produce with nothing before it; _may_start knows all the others.
+                if (replies or not is_produce or self._writing_paused or engine.must_hold_back) and not self._may_start(
+                    is_produce
+                ):
+                    if replies and replies[0].done:
                         self._send_ready()
                         continue
                     blocked = True
@@ -247,10 +257,10 @@ class Connection:
             self._paused_reading = False
             self.transport.resume_reading()
 
-    def _may_start(self, view: memoryview, start: int) -> bool:
+    def _may_start(self, is_produce: bool) -> bool:
         if self._barrier or self._writing_paused:
             return False
-        if view[start] or view[start + 1]:  # any key but Produce, which is 0
+        if not is_produce:
             return not self._replies
         if self.host.engine.must_hold_back:
             if not self.held_back:
@@ -347,7 +357,10 @@ class Connection:
             self._barrier = False
             self._in_flight_bytes = 0
         if out:
-            self.transport.writelines(out)
+            if sum(map(len, out)) <= _JOINED_BYTES_MAX:
+                self.transport.write(b"".join(out))
+            else:
+                self.transport.writelines(out)
             if self._writing_paused:
                 pending = self.transport.get_write_buffer_size()
                 if pending > self.host.limits.response_pending_bytes_max:
