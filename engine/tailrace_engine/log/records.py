@@ -5,7 +5,7 @@ Compressed batches are inflated within a bound, never by trust in a header.
 
 import zlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import cramjam
 
@@ -14,7 +14,6 @@ from tailrace_core.errors import DataCorrupt
 
 INFLATED_BYTES_MAX: Final = 128 << 20
 """A batch that inflates beyond this is taken for a decompression bomb."""
-
 _XERIAL_MAGIC: Final = b"\x82SNAPPY\x00"
 
 
@@ -51,20 +50,28 @@ def inflate(codec: int, body: memoryview) -> Buffer:
             inflated = inflater.decompress(body, INFLATED_BYTES_MAX)
             if inflater.unconsumed_tail:
                 raise DataCorrupt(f"a batch inflates to more than {INFLATED_BYTES_MAX} bytes")
+            if not inflater.eof:
+                raise DataCorrupt("a batch with codec 1 ends early")
             return inflated
         if codec == 2:
             return _snappy(body)
-        decompressor = cramjam.lz4.Decompressor() if codec == 3 else cramjam.zstd.Decompressor()
-        inflated_parts = bytearray()
-        for start in range(0, len(body), 1 << 16):
-            decompressor.decompress(bytes(body[start : start + (1 << 16)]))
-            inflated_parts += bytes(decompressor.flush())
-            if len(inflated_parts) > INFLATED_BYTES_MAX:
-                raise DataCorrupt(f"a batch inflates to more than {INFLATED_BYTES_MAX} bytes")
-        inflated_parts += bytes(decompressor.finish())
-        return inflated_parts
-    except (cramjam.DecompressionError, zlib.error, ValueError) as error:
+        return _whole_frames(cramjam.lz4 if codec == 3 else cramjam.zstd, bytes(body))
+    except (cramjam.DecompressionError, zlib.error, ValueError, IndexError) as error:
         raise DataCorrupt(f"a batch with codec {codec} cannot be inflated: {error}") from error
+
+
+def _whole_frames(codec: Any, body: bytes) -> Buffer:
+    """cramjam inflates whole frames only; a buffer of a known size is what bounds it."""
+    size = min(max(8 * len(body), 1 << 16), INFLATED_BYTES_MAX)
+    while True:
+        buffer = bytearray(size)
+        try:
+            return memoryview(buffer)[: codec.decompress_into(body, buffer)]
+        except cramjam.DecompressionError:
+            # Broken, or larger than the buffer.
+            if size == INFLATED_BYTES_MAX:
+                raise
+        size = min(8 * size, INFLATED_BYTES_MAX)
 
 
 def _snappy(body: memoryview) -> Buffer:

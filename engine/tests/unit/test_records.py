@@ -1,0 +1,98 @@
+"""Walking a batch's records for their times, through every codec, and through what is no such batch."""
+
+import gzip
+
+import cramjam
+import pytest
+from engine_support import COMPRESSIONS, make_batch, record, varint
+
+from tailrace_core.batch import assign_offset, set_log_append_time
+from tailrace_core.errors import DataCorrupt
+from tailrace_engine.log import records
+from tailrace_engine.log.records import inflate, timestamps
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_every_codec_gives_offsets_and_times(compression: str) -> None:
+    stamps = [1_000_000 + 17 * at % 91 - at for at in range(500)]
+    batch = make_batch(stamps, b"some value", compression=compression)
+    assign_offset(batch, 70, 0)
+    assert list(timestamps(batch)) == list(enumerate(stamps, 70))
+    assert list(timestamps(memoryview(batch))) == list(enumerate(stamps, 70))
+
+
+def test_times_before_1970_and_far_apart() -> None:
+    stamps = [-(2**40), 2**62, -1, 0]
+    assert [at for _, at in timestamps(make_batch(stamps))] == stamps
+
+
+def test_log_append_time_is_the_headers() -> None:
+    batch = make_batch([1, 2, 3], compression="gzip")
+    set_log_append_time(batch, 1, 999)
+    assert list(timestamps(batch)) == [(0, 999), (1, 999), (2, 999)]
+
+
+def test_a_large_value_is_stepped_over() -> None:
+    assert len(list(timestamps(make_batch([1, 2], bytes(100_000), compression="zstd")))) == 2
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("cut", [1, 7, 20])
+def test_a_body_that_was_cut_is_corrupt(compression: str, cut: int) -> None:
+    whole = make_batch([1, 2, 3], compression=compression)[61:]
+    with pytest.raises(DataCorrupt):
+        list(timestamps(make_batch([1, 2, 3], compression=compression, body=bytes(whole[:-cut]))))
+
+
+@pytest.mark.parametrize("compression", [name for name in COMPRESSIONS if name != "none"])
+@pytest.mark.parametrize("body", [b"", b"\xff" * 40, b"\0" * 40, b"\x82SNAPPY\0", b"\x82SNAPPY\0" + b"\xff" * 20])
+def test_a_body_that_is_something_else_is_corrupt(compression: str, body: bytes) -> None:
+    with pytest.raises(DataCorrupt):
+        list(timestamps(make_batch([1, 2, 3], compression=compression, body=body)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        record(0, 0, b"v")[:-1],
+        varint(-5) + b"\0" * 20,
+        varint(1) + b"\0" * 20,
+        varint(1 << 30) + b"\0" * 20,
+        b"\xff" * 30,
+        b"\x01",
+    ],
+)
+def test_a_record_that_leaves_its_batch_is_corrupt(body: bytes) -> None:
+    with pytest.raises(DataCorrupt):
+        list(timestamps(make_batch([1, 1], body=body)))
+
+
+def bombs() -> list[tuple[int, bytes]]:
+    zeros = bytes(1 << 20)
+    lz4 = cramjam.lz4.Compressor()
+    zstd = cramjam.zstd.Compressor()
+    lz4_body, zstd_body = bytearray(), bytearray()
+    for _ in range(4):
+        for compressor, body in ((lz4, lz4_body), (zstd, zstd_body)):
+            compressor.compress(zeros)
+            body += bytes(compressor.flush())
+    lz4_body += bytes(lz4.finish())
+    zstd_body += bytes(zstd.finish())
+    snappy = bytes(cramjam.snappy.compress_raw(zeros * 4))
+    framed = b"\x82SNAPPY\0" + bytes(8) + (len(snappy).to_bytes(4, "big") + snappy)
+    return [(1, gzip.compress(zeros * 4)), (2, snappy), (2, framed), (3, bytes(lz4_body)), (4, bytes(zstd_body))]
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_batch_that_inflates_beyond_the_bound_is_refused(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, body = bombs()[place]
+    assert len(inflate(codec, memoryview(body))) == 4 << 20
+    monkeypatch.setattr(records, "INFLATED_BYTES_MAX", 3 << 20)
+    with pytest.raises(DataCorrupt):
+        inflate(codec, memoryview(body))
+
+
+def test_a_snappy_block_that_lies_about_its_size_allocates_nothing() -> None:
+    huge = b"\xff\xff\xff\xff\x0f" + b"\0" * 20
+    with pytest.raises(DataCorrupt):
+        inflate(2, memoryview(huge))
