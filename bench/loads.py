@@ -23,6 +23,7 @@ Figures = dict[str, float]
 Settings = dict[str, int | str]
 
 BULK_PARTITIONS = 8
+BATCH_HEADER_BYTES, RECORD_HEADER_BYTES = 61, 9
 MIB = 1 << 20
 GIB = 1 << 30
 _topic_numbers = itertools.count()
@@ -42,7 +43,7 @@ class Scale:
     wal_bytes: int
 
 
-FULL = Scale(5, 10, 600_000 * 1024, 4, 5, 2000, 10_000, 1000 * MIB)
+FULL = Scale(5, 10, 600_000 * 1024, 4, 5, 2000, 10_000, 1020 * MIB)
 WARM_UP = Scale(3, 3, 200_000 * 1024, 4, 0, 0, 0, 0)
 SMOKE = Scale(1, 1, 16_000 * 1024, 2, 0.5, 100, 200, 16 * MIB)
 
@@ -277,19 +278,19 @@ def _restart(server: Server, scale: Scale, batch_records: int) -> Figures:
     assert isinstance(server, TailraceAlways)
     server.settings = {**UPLOAD_HELD_BACK}
     server.start()
-    batches = scale.wal_bytes // (1024 * batch_records)
+    batches = scale.wal_bytes // (BATCH_HEADER_BYTES + batch_records * (1024 + RECORD_HEADER_BYTES))
     with wire(server.port) as connection:
         create_usable(connection, "restart", 16)
     generators.requests(
         "produce", port=server.port, topic="restart", partitions=16, connections=64, inflight=5, count=batches,
         batch_records=batch_records,
     )  # fmt: skip
-    uploaded = server.uploaded_bytes()
+    in_wal = {"wal_used_mib": server.wal_used_bytes() / MIB, "uploaded_mib": server.uploaded_bytes() / MIB}
     server.kill()
     os.sync()
     del server.settings["engine.hot_bytes"]
     ready_s = server.start(fresh=False)
-    figures = {"ready_s": ready_s, "rss_mib": server.rss_mib(), "uploaded_mib": uploaded / MIB}
+    figures = {"ready_s": ready_s, "rss_mib": server.rss_mib(), **in_wal}
     expect_records(server, "restart", 16, batches * batch_records)
     generators.bulk("consume", server.port, topic="restart", partitions=1, bytes=1024, count=batch_records)
     return figures

@@ -27,8 +27,6 @@ UPLOAD_HELD_BACK = {
 }
 """Up to 1 GiB stays in the WAL alone."""
 
-_UPLOADED = re.compile(r"^tailrace_uploaded_bytes_total (\S+)", re.MULTILINE)
-
 
 class TailraceAlways(Server):
     """wal.sync=always: acknowledged means synced."""
@@ -60,9 +58,15 @@ class TailraceAlways(Server):
             return str(answer.read().decode())
 
     def uploaded_bytes(self) -> int:
-        found = _UPLOADED.search(self.metrics())
+        return self._metric("tailrace_uploaded_bytes_total")
+
+    def wal_used_bytes(self) -> int:
+        return self._metric("tailrace_wal_used_bytes")
+
+    def _metric(self, name: str) -> int:
+        found = re.search(rf"^{name} (\S+)", self.metrics(), re.MULTILINE)
         if not found:
-            raise RuntimeError(f"/metrics has no {_UPLOADED.pattern}")
+            raise RuntimeError(f"/metrics has no {name}")
         return int(float(found[1]))
 
 
