@@ -1,4 +1,5 @@
-"""Options and fixtures: which system is tested, a broker shared by tests that only talk, brokers of one's own for the rest.
+"""Options and fixtures: which system is tested, a broker shared by tests that only talk, brokers of one's own for the
+rest.
 
 The shared broker is never restarted or paused; tests name their topics by the `topic` fixture, so they do not meet.
 """
@@ -53,7 +54,8 @@ def system(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def start_broker(system: str, request: pytest.FixtureRequest) -> Iterator[StartBroker]:
-    """start_broker(folder, settings={}, **more): a running broker of the tested system, ended with the session at the latest."""
+    """start_broker(folder, settings={}, **more): a running broker of the tested system, ended with the session at the
+    latest."""
     started: list[Broker] = []
 
     def start(folder: Path, settings: Settings | None = None, **more: Any) -> Broker:

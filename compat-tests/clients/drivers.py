@@ -1,7 +1,7 @@
 """Four clients behind one small interface, so that each test runs with each of them.
 
-All of them produce to, and consume from, one partition that the test names: no groups, no partitioners. A client that cannot
-do a thing says so in `lacks`.
+All of them produce to, and consume from, one partition that the test names: no groups, no partitioners. A client that
+cannot do a thing says so in `lacks`.
 """
 
 from __future__ import annotations
@@ -448,13 +448,15 @@ class KafkaPython(Driver):
 
 
 DRIVERS: tuple[Driver, ...] = (Kcat(), Confluent(), Aiokafka(), KafkaPython())
-"""What else the interface promises: a topic named in `create_topic` may take a moment to appear in `partition_count`."""
+"""What else the interface promises: a topic named in `create_topic` may take a moment to appear in
+`partition_count`."""
 
 SAMPLE_SIZE = 60
 
 
 def sample_records(driver: Driver) -> list[Record]:
-    """Records with what a client can send: null keys and values, headers that repeat or are null, other alphabets, old times."""
+    """Records with what a client can send: null keys and values, headers that repeat or are null, other alphabets,
+    old times."""
     base = Record(None).timestamp
     if "binary" in driver.lacks:
         return [

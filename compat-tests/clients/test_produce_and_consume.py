@@ -1,4 +1,5 @@
-"""Each client produces and consumes by assignment; what is stored is looked at by raw Fetch, so no client vouches for itself."""
+"""Each client produces and consumes by assignment; what is stored is looked at by raw Fetch, so no client vouches for
+itself."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A disk that can be cut off: an ext4 image, loop-mounted, copied while it is in use.
 
-What a program wrote but did not sync is in the mounted file system's page cache and not in the image file, so the copy is what
-a disk holds after the power went. Commits of the journal by age are put off, or they would sync what the program did not.
+What a program wrote but did not sync is in the mounted file system's page cache and not in the image file, so the copy
+is what a disk holds after the power went. Commits of the journal by age are put off: they would sync what the program
+did not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Idempotent producers under load, a ledger of what was acknowledged where, and the audit of a log against it.
 
-Every record carries its producer's number and a counter. The ledger is written by delivery reports only, so it holds nothing
-that the broker did not acknowledge, with the partition and offset that it said.
+Every record carries its producer's number and a counter. The ledger is written by delivery reports only, so it holds
+nothing that the broker did not acknowledge, with the partition and offset that it said.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ Place = tuple[int, int]
 
 
 class Load:
-    """Producers that send at a steady rate until the block ends, over restarts of the broker; then they finish what is sent."""
+    """Producers that send at a steady rate until the block ends, over restarts of the broker; then they finish what
+    is sent."""
 
     def __init__(
         self,

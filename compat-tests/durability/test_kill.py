@@ -1,7 +1,7 @@
 """kill -9 under load, again and again: what was acknowledged is there once, at its offset.
 
-The restarts go through all WAL backends and sync modes (a killed process leaves the page cache, so all promise the same), and
-through uploads that are so small and frequent that records are found in the tier, in the WAL, and in both.
+The restarts go through all WAL backends and sync modes (a killed process leaves the page cache, so all promise the
+same), and through uploads that are so small and frequent that records are found in the tier, in the WAL, and in both.
 """
 
 from __future__ import annotations

@@ -103,7 +103,8 @@ def make_batch(
     crc: int | None = None,
     max_timestamp: int | None = None,
 ) -> bytes:
-    """A record batch with a right CRC (of whatever was asked for), unless `crc` is given. `attributes` is or-ed to the codec."""
+    """A record batch with a right CRC (of whatever was asked for), unless `crc` is given. `attributes` is or-ed to
+    the codec."""
     base_timestamp = records[0].timestamp if records else -1
     body = _compress(codec, b"".join(_pack(record, index, base_timestamp) for index, record in enumerate(records)))
     latest = max((record.timestamp for record in records), default=-1)
@@ -129,7 +130,8 @@ def simple_batch(*values: bytes, **options: object) -> bytes:
 
 
 def parse_batches(data: bytes | None) -> list[Batch]:
-    """The whole batches in a Fetch answer, each with its CRC checked; a part of one at the end is left out, as clients do."""
+    """The whole batches in a Fetch answer, each with its CRC checked; a part of one at the end is left out, as
+    clients do."""
     batches, at = [], 0
     data = data or b""
     while at + HEADER.size <= len(data):

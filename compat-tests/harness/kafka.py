@@ -1,7 +1,7 @@
 """How Apache Kafka is started, the yardstick: a test that fails there is a wrong test.
 
-One KRaft node from the jars of Maven Central. The class path is resolved once and kept in ~/.cache/tailrace; needs `mvn` and
-Java 17. `wal.sync=always` becomes a flush per batch, the product's other settings have no counterpart and are left out.
+One KRaft node from the jars of Maven Central. The class path is resolved once and kept in ~/.cache/tailrace; needs
+`mvn` and Java 17. `wal.sync=always` becomes a flush per batch, the product's other settings have no counterpart and are left out.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class Kafka(Broker):
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{HOST}:{self._controller_port}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
             "controller.listener.names": "CONTROLLER",
-            # Voters by configuration: with dynamic ones the log holds the address, and a copied data folder would join the original.
+            # Voters by configuration: with dynamic ones the log holds the address, and a copied data folder would
+            # join the original.
             "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
             # A killed broker's registration expires before its successor is let in.
             "broker.session.timeout.ms": 1000,

@@ -1,7 +1,7 @@
 """A broker as a child process: started on free ports, waited for by polling, killed, paused, and its log kept.
 
-`Broker` is what the tests know. `harness.tailrace` and `harness.kafka` say how each system is started; an address of a broker
-that somebody else runs is a `Broker` too, without a process.
+`Broker` is what the tests know. `harness.tailrace` and `harness.kafka` say how each system is started; an address of
+a broker that somebody else runs is a `Broker` too, without a process.
 
 RUNNING holds every broker that was started and not yet closed, so that a failing test can show their logs.
 """
@@ -28,7 +28,8 @@ RUNNING: list[Broker] = []
 
 
 class Setting(enum.StrEnum):
-    """The product's settings that tests turn, by their names on the command line. The only place where they are spelled."""
+    """The product's settings that tests turn, by their names on the command line. The only place where they are
+    spelled."""
 
     WAL_SYNC = "wal.sync"
     WAL_BACKEND = "wal.backend"
@@ -81,6 +82,9 @@ class Broker:
         """The command line; the pid that it starts is the broker's."""
         raise NotImplementedError(f"{self.bootstrap} is run by somebody else")
 
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self._environment}
+
     @property
     def bootstrap(self) -> str:
         return f"{self.host}:{self.port}"
@@ -92,14 +96,15 @@ class Broker:
 
     def start(self) -> None:
         """Start the process and return once it answers ApiVersions. The log is appended to, over restarts."""
-        assert self.process is None and self.log_path is not None
+        assert self.process is None
+        assert self.log_path is not None
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self._environment},
+                env=self.environment(),
                 start_new_session=True,
             )
         if self not in RUNNING:
@@ -145,7 +150,8 @@ class Broker:
         poll("the broker's threads stand still", self._stands_still, timeout=30, every=0.005)
 
     def _stands_still(self) -> bool:
-        # Kernel helpers of io_uring (iou-wrk, iou-sqp) are threads of the process that no signal stops; asleep, they are idle.
+        # Kernel helpers of io_uring (iou-wrk, iou-sqp) are threads of the process that no signal stops; asleep, they
+        # are idle.
         for thread in Path(f"/proc/{self.pid}/task").iterdir():
             name, _, rest = (thread / "stat").read_text().partition("(")[2].rpartition(")")
             state = rest.split()[0]

@@ -1,10 +1,10 @@
 """A small client that speaks frames: one socket, no retries, no threads, every byte under the test's control.
 
-Bodies are written and read by `kio`, an implementation that is not the product's. `Connection.call` sends one request and
-reads its answer; `send` and `receive` take them apart for pipelining; `send_frame` sends anything at all.
+Bodies are written and read by `kio`, an implementation that is not the product's. `Connection.call` sends one request
+and reads its answer; `send` and `receive` take them apart for pipelining; `send_frame` sends anything at all.
 
-Fields are given as plain values: nested structs as dicts, durations in milliseconds. What is left out is kio's default, else
-zero, empty or null.
+Fields are given as plain values: nested structs as dicts, durations in milliseconds. What is left out is kio's
+default, else zero, empty or null.
 """
 
 from __future__ import annotations

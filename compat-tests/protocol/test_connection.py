@@ -165,3 +165,15 @@ def test_many_frames_in_one_piece_are_taken_apart(connection: wire.Connection, t
     connection.send_bytes(b"".join(struct.pack(">i", len(frame)) + frame for frame in frames))
     offsets = [connection.receive("produce", 9, i).responses[0].partition_responses[0].base_offset for i in range(200)]
     assert offsets == list(range(200))
+
+
+def test_bytes_behind_a_request_are_ignored(connection: wire.Connection, topic: str) -> None:
+    """librdkafka 2.16 sends three of them with Metadata v13; Apache Kafka reads what it knows and no further."""
+    for api, version, fields in (
+        ("metadata", 13, {"topics": None}),
+        ("metadata", 4, {"topics": None}),
+        ("fetch", 12, wire.fetch_fields(topic, {0: 0}, max_wait_ms=0)),
+        ("produce", 9, wire.produce_fields(topic, {0: simple_batch(b"v")})),
+    ):
+        connection.send_frame(wire.encode_request(api, version, fields, 3, lenient=True) + b"\0\0\0")
+        connection.receive(api, version, 3)

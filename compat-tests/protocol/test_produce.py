@@ -280,3 +280,14 @@ def test_describe_producers(connection: wire.Connection, topic: str) -> None:
     (producer,) = known.active_producers
     assert (producer.producer_id, producer.producer_epoch, producer.last_sequence) == (producer_id, 0, 2)
     assert producer.current_txn_start_offset == -1
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4"])
+def test_the_log_append_time_bit_of_a_producer_is_never_stored(
+    connection: wire.Connection, topic: str, codec: str
+) -> None:
+    """Apache Kafka clears it on a CreateTime topic; refusing the batch is as good."""
+    batch = make_batch([Record(b"v" * 90)], codec=codec, attributes=LOG_APPEND_TIME)
+    if connection.produce(topic, {0: batch})[0].error_code == 0:
+        (stored,) = connection.read_all(topic)
+        assert not stored.attributes & LOG_APPEND_TIME
