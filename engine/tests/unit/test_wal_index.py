@@ -16,7 +16,7 @@ def made() -> WalIndex:
 
 
 def test_an_entry_takes_what_is_charged_for_it() -> None:
-    assert ENTRY_BYTES == sum(array(code).itemsize for code in "qqIII")
+    assert sum(array(code).itemsize for code in "qqIII") == ENTRY_BYTES
 
 
 def test_batches_are_found_by_offset() -> None:
