@@ -1,8 +1,9 @@
 """What a Metadata response for 1,000 topics costs the loop: joined from kept parts, and encoded whole.
 
 For: the price of a client's refresh in a cluster with many topics, which every other client waits for. Not for: the
-socket, or the first response after a start, which encodes each topic once. Run `python gateway/bench/bench_metadata.py`;
-prints milliseconds, the best of several rounds, because what disturbs a loop of this kind only ever makes it slower.
+socket, or the first response after a start, which encodes each topic once. Run
+`python gateway/bench/bench_metadata.py`; prints milliseconds, the best of several rounds, because what disturbs a loop
+of this kind only ever makes it slower.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Stream:
     def __init__(self, pool: ReceivePool, shared: bytearray, number: int, sizes: list[int], cuts: list[int]) -> None:
         self.pool = pool
         self.inbox = Inbox(shared, pool, 1 << 20)
-        self.sent = [struct.pack(">HH", number, place) + bytes([place + 1]) * size for place, size in enumerate(sizes)]
+        self.sent = [struct.pack(">II", number, place) + bytes([place + 1]) * size for place, size in enumerate(sizes)]
         self.data = b"".join(struct.pack(">i", len(one)) + one for one in self.sent)
         self.position = 0
         self.cuts = list(cuts)

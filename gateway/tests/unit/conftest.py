@@ -5,6 +5,7 @@ store in memory, served on loopback sockets on two listeners.
 import asyncio
 import struct
 from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -140,10 +141,13 @@ class BrokerInParts:
         if schema.request_header_version(key, version) == 2:
             header += b"\0"
         body = header + request.encoder(version)(request)
-        writer.write(struct.pack(">i", len(body)) + body)
-        frame = await reader.readexactly(struct.unpack(">i", await reader.readexactly(4))[0])
-        writer.close()
-        await writer.wait_closed()
+        try:
+            writer.write(struct.pack(">i", len(body)) + body)
+            frame = await reader.readexactly(struct.unpack(">i", await reader.readexactly(4))[0])
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
         assert frame[:4] == struct.pack(">i", 11)
         start = 5 if schema.response_header_version(key, version) else 4
         response, end = schema.response(key).decoder(version)(memoryview(frame), start)

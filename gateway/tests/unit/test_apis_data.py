@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -287,6 +288,8 @@ def test_acks_0_gets_no_response_and_an_error_closes_the_connection(broker: Any,
             return b""
         finally:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     assert broker.run(send("x"))[4:] == struct.pack(">i", 99)
     assert fetch(broker, ("x", 0, 0), max_wait_ms=20_000)[0].high_watermark == 1

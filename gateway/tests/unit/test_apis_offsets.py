@@ -183,7 +183,7 @@ def test_an_epoch_of_the_future_is_unknown(filled: Any) -> None:
 
 
 def test_an_older_epoch_of_an_empty_log_ends_at_its_end(filled: Any) -> None:
-    """Kafka's leader enters its epoch when it begins to lead: a client at the end of the log is told that it is right."""
+    """As Kafka's leader enters its epoch when it begins to lead: a client at the log's end is told that it is right."""
     old = filled.leader_epoch
     filled.engine.partition("x", 1).state.leader_epoch = old + 1
     assert end_of(filled, old, index=1) == (0, old, 0)

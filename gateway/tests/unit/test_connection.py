@@ -34,6 +34,9 @@ class Wire:
         self.aborted = False
         self.pending = 0
 
+    def write(self, data: Any) -> None:
+        self.sent += data
+
     def writelines(self, parts: list[Any]) -> None:
         for part in parts:
             self.sent += part
