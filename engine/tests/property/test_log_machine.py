@@ -1,7 +1,7 @@
 """A partition's life beside a list of its batches: appended, durable, evicted, committed, trimmed, in any order.
 
-The places that the partition says its batches are in (tier, WAL index, memory) cover every offset without a hole, waiters
-are released in order and once, and each WAL record dies exactly once.
+The places that its batches are in (tier, WAL index, memory) cover every offset without a hole, waiters are released in
+order and once, and each WAL record dies exactly once.
 """
 
 from collections import Counter
@@ -158,7 +158,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_counted(self) -> None:
-        kept = [entry for entry in self.partition.hot_entries[self.partition.hot_head :]]
+        kept = list(self.partition.hot_entries[self.partition.hot_head :])
         assert self.hot.bytes_used == sum(entry.size for entry in kept)
         assert len(self.hot) == len(kept)
 
