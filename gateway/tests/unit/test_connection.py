@@ -99,8 +99,8 @@ class Host:
     def on_stalled(self, connection: Connection) -> None:
         self.pool.stall(connection)
 
-    def on_malformed(self, connection: Connection, why: str) -> None:
-        self.malformed.append(why)
+    def on_malformed(self, connection: Connection, why: str, part: str) -> None:
+        self.malformed.append(part)
         connection.close(why)
 
     def on_closed(self, connection: Connection) -> None:
@@ -332,36 +332,37 @@ def test_a_request_that_waits_is_told_when_its_time_is_up_counted_from_the_first
 
 
 MALFORMED = {
-    "a negative size": struct.pack(">i", -1),
-    "a size beyond the limit": struct.pack(">i", (1 << 20) + 1),
-    "an empty frame": struct.pack(">i", 0),
-    "a header of one byte": struct.pack(">i", 1) + b"\0",
-    "a header that ends before the correlation id": struct.pack(">ihh", 4, 3, 1),
-    "a header without a client id": struct.pack(">ihhi", 8, 3, 1, 1),
-    "an unknown key": struct.pack(">ihhih", 10, 999, 0, 1, -1),
-    "a negative key": struct.pack(">ihhih", 10, -1, 0, 1, -1),
-    "a key that is not served": struct.pack(">ihhih", 10, 4, 0, 1, -1),
-    "a version below": struct.pack(">ihhih", 10, 0, 2, 1, -1),
-    "a version above": struct.pack(">ihhih", 10, 3, 14, 1, -1),
-    "a negative version": struct.pack(">ihhih", 10, 3, -1, 1, -1),
-    "a client id beyond the frame": struct.pack(">ihhih", 10, 3, 1, 1, 5),
-    "a client id of negative size": struct.pack(">ihhih", 10, 3, 1, 1, -2),
-    "a client id that is not UTF-8": frame(MetadataRequest(), 1, 1, client_id=b"\xff\xfe"),
-    "a tag that reaches beyond the frame": frame(MetadataRequest(), 9, 1, tags=b"\x01\x05\x7f"),
-    "a tag section without end": frame(MetadataRequest(), 9, 1, tags=b"\xff\xff\xff\xff\xff\xff"),
-    "bytes after the request": struct.pack(">ihhihi", 15, 3, 1, 1, -1, 0) + b"x",
-    "a body that is cut": struct.pack(">ihhihi", 14, 3, 1, 1, -1, 7),
+    "a negative size": ("size", struct.pack(">i", -1)),
+    "a size beyond the limit": ("size", struct.pack(">i", (1 << 20) + 1)),
+    "an empty frame": ("size", struct.pack(">i", 0)),
+    "a header of one byte": ("size", struct.pack(">i", 1) + b"\0"),
+    "a header that ends before the correlation id": ("size", struct.pack(">ihh", 4, 3, 1)),
+    "a header without a client id": ("body", struct.pack(">ihhi", 8, 3, 1, 1)),
+    "an unknown key": ("api", struct.pack(">ihhih", 10, 999, 0, 1, -1)),
+    "a negative key": ("api", struct.pack(">ihhih", 10, -1, 0, 1, -1)),
+    "a key that is not served": ("api", struct.pack(">ihhih", 10, 4, 0, 1, -1)),
+    "a version below": ("version", struct.pack(">ihhih", 10, 0, 2, 1, -1)),
+    "a version above": ("version", struct.pack(">ihhih", 10, 3, 14, 1, -1)),
+    "a negative version": ("version", struct.pack(">ihhih", 10, 3, -1, 1, -1)),
+    "a client id beyond the frame": ("body", struct.pack(">ihhih", 10, 3, 1, 1, 5)),
+    "a client id of negative size": ("body", struct.pack(">ihhih", 10, 3, 1, 1, -2)),
+    "a client id that is not UTF-8": ("body", frame(MetadataRequest(), 1, 1, client_id=b"\xff\xfe")),
+    "a tag that reaches beyond the frame": ("body", frame(MetadataRequest(), 9, 1, tags=b"\x01\x05\x7f")),
+    "a tag section without end": ("body", frame(MetadataRequest(), 9, 1, tags=b"\xff\xff\xff\xff\xff\xff")),
+    "bytes after the request": ("body", struct.pack(">ihhihi", 15, 3, 1, 1, -1, 0) + b"x"),
+    "a body that is cut": ("body", struct.pack(">ihhihi", 14, 3, 1, 1, -1, 7)),
 }
 
 
 @pytest.mark.parametrize("what", MALFORMED)
 def test_what_cannot_be_served_closes_the_connection_without_an_answer(what: str) -> None:
     client = Client(Host())
-    client.send(MALFORMED[what] + metadata(2))
+    part, data = MALFORMED[what]
+    client.send(data + metadata(2))
     assert client.wire.aborted
     assert client.wire.sent == b""
     assert client.host.requests == []
-    assert len(client.host.malformed) == 1
+    assert client.host.malformed == [part]
     assert client.host.pool.bytes_used == 0
 
 
@@ -381,7 +382,7 @@ def test_a_malformed_frame_leaves_neighbours_alone() -> None:
     host = Host(answer_at_once=True)
     one, two = Client(host), Client(host)
     two.send(metadata(1)[:7])
-    one.send(MALFORMED["an unknown key"])
+    one.send(MALFORMED["an unknown key"][1])
     two.send(metadata(1)[7:])
     assert one.wire.aborted
     assert two.responses() == [1]
