@@ -1,8 +1,8 @@
 """The power goes while producers run: nothing acknowledged may be missing on the disk as it was.
 
-kill -9 keeps the page cache and proves nothing about syncing. Here the data folder is on a loop-mounted image: the broker
-is stopped, the image copied, the broker goes on; a second broker recovers from the copy. A write with O_DIRECT is in the
-image even without a sync, so for those backends the flags of the open WAL files are read as well.
+kill -9 keeps the page cache and proves nothing about syncing. Here the data folder is on a loop-mounted image: the
+broker is stopped, the image copied, the broker goes on; a second broker recovers from the copy. A write with O_DIRECT
+is in the image even without a sync, so for those backends the flags of the open WAL files are read as well.
 
 Builds with a planted fault (planted/) must lose records, else this test would prove nothing.
 """

@@ -1,7 +1,8 @@
 """How Apache Kafka is started, the yardstick: a test that fails there is a wrong test.
 
 One KRaft node from the jars of Maven Central. The class path is resolved once and kept in ~/.cache/tailrace; needs
-`mvn` and Java 17. `wal.sync=always` becomes a flush per batch, the product's other settings have no counterpart and are left out.
+`mvn` and Java 17. `wal.sync=always` becomes a flush per batch; the product's other settings have no counterpart and
+are left out.
 """
 
 from __future__ import annotations
