@@ -13,6 +13,8 @@ from collections import deque
 from struct import Struct
 from typing import Final, Protocol
 
+FRAME_BYTES_MIN: Final = 8
+"""API key, version and correlation id: with less there is nothing to answer to."""
 _SIZE: Final = Struct(">i")
 _CLASSES: Final = tuple(1 << shift for shift in range(16, 28))
 _FIRST_GRANT_MAX: Final = 2 << 20
@@ -81,7 +83,7 @@ class ReceivePool:
     def wake(self) -> None:
         """Let those that wait try again, in their order. Called when buffers were given back, at a safe point."""
         for _ in range(len(self._stalled)):
-            if self.bytes_used >= self.budget_bytes and self._holders:
+            if self.bytes_used >= self.budget_bytes and len(self._stalled) < self._holders:
                 return
             self._stalled.popleft().on_receive_room()
 
@@ -127,14 +129,14 @@ class Inbox:
     def next_frame_size(self, view: memoryview) -> int:
         """Bytes of the frame at the start, without its size field; -1 when it is not complete.
 
-        Raises FrameSizeError for a size that is negative or beyond the limit.
+        Raises FrameSizeError for a size that no request's header fits in, and for one beyond the limit.
         """
         available = self.end - self.start
         if available < 4:
             return -1
         size: int = _SIZE.unpack_from(view, self.start)[0]
-        if not 0 <= size <= self.frame_bytes_max:
-            raise FrameSizeError(f"a frame of {size} bytes; allowed are 0 to {self.frame_bytes_max}")
+        if not FRAME_BYTES_MIN <= size <= self.frame_bytes_max:
+            raise FrameSizeError(f"a frame of {size} bytes; allowed are {FRAME_BYTES_MIN} to {self.frame_bytes_max}")
         return size if available >= size + 4 else -1
 
     def keep(self) -> bool:
@@ -157,11 +159,12 @@ class Inbox:
                 self.start, self.end = 0, waiting
             return True
         wanted = max(waiting + 1, min(needed, max(_FIRST_GRANT_MAX, 2 * waiting)))
-        if held is not None and wanted <= len(held):
-            return True
-        buffer = self._pool.take(wanted)
+        buffer = None if held is not None and wanted <= len(held) else self._pool.take(wanted)
         if buffer is None:
             if held is not None:
+                if self.end == len(held):
+                    held[:waiting] = held[self.start : self.end]
+                    self.start, self.end = 0, waiting
                 return self.end < len(held)
             buffer = self._pool.take(waiting + 1, must=True)
             assert buffer is not None
