@@ -60,7 +60,7 @@ class EngineStart:
                 state = partition.state
                 state.log_start_offset = extents.log_start_offset
                 partition.tier_end_offset = extents.committed_end
-                state.log_end_offset = state.high_watermark = max(extents.committed_end, extents.log_start_offset)
+                state.log_end_offset = state.high_watermark = extents.committed_end
                 if len(extents):
                     stored = extents[len(extents) - 1].object
                     newest.setdefault((stored.key, stored.size), []).append(partition)
@@ -97,6 +97,8 @@ class EngineStart:
         self._name_suspects()
         now_ms = self._clock.now_ms()
         for partition in self._engine.partitions():
+            state = partition.state
+            state.log_end_offset = state.high_watermark = max(state.log_end_offset, state.log_start_offset)
             if partition.damage is not None:
                 partition.unuploaded_bytes = 0
             elif partition.wal_index is not None:
@@ -180,7 +182,10 @@ class EngineStart:
                 dead[segment] = dead.get(segment, 0) + 1
                 continue
             state = partition.state
-            if base_offset == state.log_end_offset and partition.damage is None:
+            # A hole is none below the log start: nobody reads there.
+            continues = state.log_end_offset <= base_offset <= max(state.log_end_offset, state.log_start_offset)
+            if continues and partition.damage is None:
+                state.log_end_offset = base_offset
                 partition.recover(base_offset + header[6] + 1, header, segment, position, size, now_ms)
                 continue
             if base_offset + header[6] + 1 <= partition.tier_end_offset and partition.damage is None:

@@ -250,3 +250,47 @@ def test_topics_that_grew_and_topics_that_went_are_known_after_a_restart(tmp_pat
             assert node.live_records() == 1
 
     asyncio.run(run())
+
+
+def test_a_log_start_beyond_what_is_uploaded_survives_restarts(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            await node.partition()
+            await node.produce(first(node), *[make_batch([NOW_MS] * 2) for _ in range(3)])
+            await node.uploader.flush()
+            await node.produce(first(node), *[make_batch([NOW_MS] * 2, b"%d" % at) for at in range(5)])
+            await node.controller.trim(first(node).topic_id, 0, 11)
+            for _ in range(2):
+                assert first(node).state.log_start_offset == 11
+                assert offsets_of(await node.read_all(first(node))) == [10, 12, 14]
+                await node.restart()
+            await node.controller.trim(first(node).topic_id, 0, 16)
+            await node.restart()
+            state = first(node).state
+            assert (state.log_start_offset, state.high_watermark, state.log_end_offset) == (16, 16, 16)
+            assert await node.produce(first(node), make_batch()) == [16]
+            await node.uploader.flush()
+            assert node.live_records() == 0
+            await node.restart()
+            assert offsets_of(await node.read_all(first(node))) == [16]
+
+    asyncio.run(run())
+
+
+def test_data_goes_on_at_a_log_start_above_a_hole(tmp_path: Path) -> None:
+    async def run() -> None:
+        node = await Node(tmp_path, sim_seed=4).start()
+        await node.partition()
+        await node.controller.trim(first(node).topic_id, 0, 7)
+        # A power cut takes what was there below the log start.
+        await node.restart()
+        assert await node.produce(first(node), make_batch(), make_batch()) == [7, 8]
+        await node.restart()
+        assert offsets_of(await node.read_all(first(node))) == [7, 8]
+        assert await node.produce(first(node), make_batch()) == [9]
+        await node.uploader.flush()
+        node.forget_hot()
+        assert offsets_of(await node.read_all(first(node))) == [7, 8, 9]
+        await node.stop()
+
+    asyncio.run(run())
