@@ -42,7 +42,9 @@ class MetadataCache:
 
     def __init__(self, image: ClusterImage) -> None:
         self._image = image
-        self._parts: dict[tuple[int, bytes], tuple[Topic, int, bytes]] = {}
+        self._parts: dict[int, dict[bytes, tuple[Topic, bytes]]] = {}
+        """By version and topic id; all of the same leader epoch."""
+        self._leader_epoch = -1
 
     def brokers(self, listener: str) -> list[MetadataResponseBroker]:
         """All brokers, at the addresses that clients of this listener reach."""
@@ -89,33 +91,36 @@ class MetadataCache:
         response.topics = []
         head = len(encode(response)) - tail - len(_count(version, 0))
         response.topics = own
+        if self._leader_epoch != self._image.leader_epoch:
+            self._leader_epoch = self._image.leader_epoch
+            self._parts.clear()
+        parts = self._parts.setdefault(version, {})
         return b"".join(
             (
                 whole[:head],
                 _count(version, own_count + len(topics)),
                 whole[head + len(_count(version, own_count)) : len(whole) - tail],
-                *[self._part(version, topic) for topic in topics],
+                *[self._part(version, topic, parts) for topic in topics],
                 whole[len(whole) - tail :],
             )
         )
 
-    def _part(self, version: int, topic: Topic) -> bytes:
-        epoch = self._image.leader_epoch
-        kept = self._parts.get((version, topic.topic_id))
-        if kept is not None and kept[0] is topic and kept[1] == epoch:
-            return kept[2]
+    def _part(self, version: int, topic: Topic, parts: dict[bytes, tuple[Topic, bytes]]) -> bytes:
+        kept = parts.get(topic.topic_id)
+        if kept is not None and kept[0] is topic:
+            return kept[1]
         encode = MetadataResponse.encoder(version)
         empty = len(encode(MetadataResponse()))
         whole = bytes(encode(MetadataResponse(topics=[self.topic(topic)])))
         tail = _tail_bytes(version)
         part = whole[empty - tail : len(whole) - tail]
-        self._parts[version, topic.topic_id] = (topic, epoch, part)
+        parts[topic.topic_id] = (topic, part)
         return part
 
     def forget(self, topic: Topic) -> None:
         """The topic is gone."""
-        for version in MetadataResponse.versions:
-            self._parts.pop((version, topic.topic_id), None)
+        for parts in self._parts.values():
+            parts.pop(topic.topic_id, None)
 
 
 def unknown_topic(name: str | None, topic_id: bytes, error: ErrorCode) -> MetadataResponseTopic:

@@ -7,16 +7,20 @@ reported as unknown now and there when the client asks again, as in Kafka.
 Not done: authorized operations (always "not asked", as there is no authorizer).
 """
 
+import logging
+
 from tailrace_core.errors import TailraceError
 from tailrace_core.ids import NO_TOPIC_ID
 from tailrace_core.membership import INTERNAL_TOPICS, NewTopic, Topic, TopicDefaults
 from tailrace_core.topic_names import check_topic_name
-from tailrace_gateway.errors import ErrorCode, kafka_code
+from tailrace_gateway.errors import ErrorCode, answering, kafka_code
 from tailrace_gateway.kafka.connection import Reply
 from tailrace_gateway.kafka.context import Services
 from tailrace_gateway.kafka.metadata_cache import unknown_topic
 from tailrace_gateway.kafka.routes import Api
 from tailrace_gateway.kafka.schema.messages.metadata import MetadataRequest, MetadataResponse, MetadataResponseTopic
+
+logger = logging.getLogger(__name__)
 
 
 def handle(services: Services, reply: Reply, request: MetadataRequest) -> None:
@@ -33,13 +37,13 @@ def handle(services: Services, reply: Reply, request: MetadataRequest) -> None:
             name, topic_id = asked.name, asked.topic_id
             by_id = topic_id != NO_TOPIC_ID
             if version < 12 and (by_id or name is None):
-                others.append(unknown_topic(name or "", topic_id, ErrorCode.INVALID_REQUEST))
+                others.append(unknown_topic(name or "", topic_id, answering(ErrorCode.INVALID_REQUEST)))
                 continue
             found = image.topic_by_id(topic_id) if by_id else image.topic(name or "")
             if found is not None:
                 known.append(found)
             elif by_id:
-                others.append(unknown_topic(None, topic_id, ErrorCode.UNKNOWN_TOPIC_ID))
+                others.append(unknown_topic(None, topic_id, answering(ErrorCode.UNKNOWN_TOPIC_ID)))
             else:
                 missing.append(name or "")
         if missing:
@@ -58,12 +62,12 @@ def _create(services: Services, names: list[str], may_create: bool) -> list[Meta
     answers = []
     new = []
     for name in dict.fromkeys(names):
-        error = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         try:
             check_topic_name(name)
         except TailraceError as refused:
             error = kafka_code(refused)
         else:
+            error = answering(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
             if may_create and name not in INTERNAL_TOPICS:
                 new.append(NewTopic(name))
         answers.append(unknown_topic(name, NO_TOPIC_ID, error))
@@ -75,7 +79,9 @@ def _create(services: Services, names: list[str], may_create: bool) -> list[Meta
 
 
 async def _create_topics(services: Services, new: list[NewTopic], defaults: TopicDefaults) -> None:
-    await services.membership.create_topics(new, defaults)
+    for topic, created in zip(new, await services.membership.create_topics(new, defaults), strict=True):
+        if isinstance(created, TailraceError):
+            logger.warning("topic %r was not created on demand: %s", topic.name, created)
 
 
 API = Api(key=3, name="Metadata", versions=range(14), direct=handle)
