@@ -202,7 +202,7 @@ class Node:
         if self.sim_seed is None:
             starting.recover(self.folder / "wal", self.options)
         else:
-            self.disk = self.disk or SimDisk(loop, Random(self.sim_seed))
+            self.disk = self.disk or SimDisk(loop, Random(self.sim_seed), self.options.sync == "interval")
             with patch("tailrace_engine.runtime.start.open_disk", lambda *_: self.disk):
                 starting.recover(self.folder / "wal", self.options)
         self.wal = starting.open_wal(int.from_bytes(self.entropy.bytes(4), "big"))

@@ -37,6 +37,8 @@ class Topic:
     """Where the acknowledged ones are."""
     next_sequence: int = 0
     incarnation: int = 0
+    deleted_to: int = 0
+    """Where the log start was moved on purpose."""
 
 
 class Life:
@@ -48,6 +50,7 @@ class Life:
             hot_bytes=HOT_BYTES,
             capacity_bytes=512 << 10,
             object_bytes=random.choice([64 << 10, 4 << 20]),
+            sync=random.choice(["always", "interval"]),
             store=self.store,
             sim_seed=seed,
         )
@@ -69,6 +72,7 @@ class Life:
             self.read_somewhere: 4,
             self.find_a_time: 2,
             self.retain: 2,
+            self.delete_records: 1,
             self.restart: 2,
             self.crash_while_producing: 2,
             self.delete_a_topic_while_producing: 1,
@@ -89,7 +93,7 @@ class Life:
 
     async def create(self, topic: Topic) -> None:
         self.incarnations += 1
-        topic.sent, topic.offsets, topic.next_sequence = [], [], 0
+        topic.sent, topic.offsets, topic.next_sequence, topic.deleted_to = [], [], 0, 0
         topic.incarnation = self.incarnations
         await self.node.topic(topic.name, retention_ms=str(RETENTION_MS), message_timestamp_after_max_ms="9" * 12)
 
@@ -185,6 +189,8 @@ class Life:
     async def find_a_time(self) -> None:
         topic = self.some_topic()
         partition = self.partition(topic)
+        if topic.deleted_to:
+            return
         asked = self.node.clock.ms - self.random.randint(-10, RETENTION_MS)
         try:
             found = await self.node.engine.find_timestamp(partition, asked)
@@ -213,13 +219,23 @@ class Life:
             assert before[topic.name] <= state.log_start_offset <= state.high_watermark
             for offset, batch in zip(topic.offsets, topic.sent, strict=True):
                 young = read_header(batch).max_timestamp_ms >= self.node.clock.ms - RETENTION_MS
-                assert not young or offset >= state.log_start_offset
+                assert not young or offset >= state.log_start_offset or offset < topic.deleted_to
         try:
             for _ in range(2):
                 await self.node.retention.sweep()
                 self.node.clock.ms += GRACE_MS
         except StorageUnavailable:
             pass
+
+    async def delete_records(self) -> None:
+        """Move the log start anywhere up to the high watermark, into the midst of a batch or beyond the uploads."""
+        topic = self.some_topic()
+        partition = self.partition(topic)
+        offset = self.random.randint(0, partition.state.high_watermark)
+        before = partition.state.log_start_offset
+        await self.node.controller.trim(partition.topic_id, 0, offset)
+        assert partition.state.log_start_offset == max(before, offset)
+        topic.deleted_to = max(topic.deleted_to, offset)
 
     async def restart(self) -> None:
         await self.start_again(self.node.restart)
@@ -241,7 +257,8 @@ class Life:
         acknowledged = [offset for waiter, offset in sent if waiter.durable]
         disk = self.node.disk
         assert disk is not None
-        how = disk.power_cut if self.random.random() < 0.5 else disk.kill
+        # Under wal.sync=interval a power cut may take what is acknowledged.
+        how = disk.kill if disk.immediate or self.random.random() < 0.5 else disk.power_cut
 
         async def begin() -> None:
             self.node.disk = how(asyncio.get_running_loop())
@@ -311,7 +328,12 @@ class Life:
         self.store.faults = SimObjectFaults()
         partition = self.partition(topic)
         start = partition.state.log_start_offset
-        expected = {base: body for base, body in self.bodies(topic).items() if base >= start}
+        bodies = self.bodies(topic)
+        expected = {
+            offset: bodies[offset]
+            for offset, batch in zip(topic.offsets, topic.sent, strict=True)
+            if offset + read_header(batch).record_count > start
+        }
         assert values_of(await self.node.read_all(partition)) == expected
 
 
