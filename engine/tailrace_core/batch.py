@@ -130,8 +130,6 @@ def check_batch(batch: Buffer) -> BatchHeader:
         raise InvalidRecord(f"{count} records do not fit into {size - HEADER_BYTES} bytes")
     if attributes & CONTROL_BIT:
         raise InvalidRecord("clients may not write control batches")
-    if attributes & LOG_APPEND_TIME_BIT:
-        raise InvalidRecord("a producer may not set the timestamp type to LogAppendTime")
     if producer_id >= 0:
         if base_sequence < 0 or producer_epoch < 0:
             raise InvalidRecord(f"producer {producer_id} sent {base_sequence=} and {producer_epoch=}")
@@ -152,6 +150,12 @@ def set_log_append_time(batch: bytearray | memoryview, attributes: int, now_ms: 
     """Make now_ms the timestamp of every record (the readers' rule for bit 3) and compute the CRC again."""
     _ATTRIBUTES.pack_into(batch, CRC_START, attributes | LOG_APPEND_TIME_BIT)
     _MAX_TIMESTAMP.pack_into(batch, 35, now_ms)
+    _CRC.pack_into(batch, CRC_POSITION, crc32c(memoryview(batch)[CRC_START:]))
+
+
+def clear_log_append_time(batch: bytearray | memoryview, attributes: int) -> None:
+    """Take the bit away that only the broker may set, and compute the CRC again; Kafka accepts such batches, too."""
+    _ATTRIBUTES.pack_into(batch, CRC_START, attributes & ~LOG_APPEND_TIME_BIT)
     _CRC.pack_into(batch, CRC_POSITION, crc32c(memoryview(batch)[CRC_START:]))
 
 

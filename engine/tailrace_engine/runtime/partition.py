@@ -15,11 +15,13 @@ from operator import attrgetter
 from typing import Final, Protocol
 
 from tailrace_core.batch import (
+    LOG_APPEND_TIME_BIT,
     LOG_OVERHEAD_BYTES,
     TRANSACTIONAL_BIT,
     BatchHeader,
     Buffer,
     assign_offset,
+    clear_log_append_time,
     set_log_append_time,
 )
 from tailrace_core.errors import (
@@ -162,6 +164,8 @@ class Partition:
             max_timestamp_ms = now_ms
             set_log_append_time(batch, header.attributes, now_ms)
             header = header._replace(max_timestamp_ms=now_ms)
+        elif header.attributes & LOG_APPEND_TIME_BIT:
+            clear_log_append_time(batch, header.attributes)
         entry = BatchEntry(self, leader_epoch, base_offset, state.log_end_offset, max_timestamp_ms, bytes(batch))
         if header.producer_id >= 0:
             if self.producers is None:
@@ -244,6 +248,10 @@ class Partition:
             found.append((entry.data, entry.base_offset, entry.end_offset, entry.max_timestamp_ms))
             size += entry.size
         return found
+
+    def hot_above_tier(self) -> list[BatchEntry]:
+        """The batches that memory has and the tier has not, durable or not."""
+        return self.hot_entries[bisect_left(self.hot_bases, self.tier_end_offset, self.hot_head) :]
 
     # --- what becomes of the batches
 

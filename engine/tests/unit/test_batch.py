@@ -44,7 +44,6 @@ def test_every_codec_is_taken(compression: str) -> None:
         ({"record_count": 500, "last_offset_delta": 499}, "do not fit"),
         ({"attributes": 5}, "codecs"),
         ({"attributes": 0x20}, "control"),
-        ({"attributes": 0x08}, "LogAppendTime"),
         ({"attributes": 0x10}, "producer id"),
         ({"producer_id": 4, "producer_epoch": 0, "base_sequence": -1}, "base_sequence"),
         ({"producer_id": 4, "producer_epoch": -1, "base_sequence": 0}, "producer_epoch"),

@@ -6,7 +6,7 @@ import pytest
 from engine_support import NOW_MS, make_batch, offsets_of
 
 from tailrace_controller.metadata.configs import ConfigRules
-from tailrace_core.batch import check_batch, is_intact, read_header
+from tailrace_core.batch import check_batch, is_intact, read_header, set_log_append_time
 from tailrace_core.errors import InvalidTimestamp, MessageTooLarge, RecordListTooLarge
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.runtime.partition import Partition
@@ -51,6 +51,16 @@ def test_log_append_time_is_what_a_duplicate_is_told() -> None:
     original = partition.find_duplicate(read_header(make_batch([1], producer=(4, 0, 0))))
     assert original is not None
     assert original.max_timestamp_ms == NOW_MS
+
+
+def test_a_producers_log_append_time_bit_is_cleared_where_the_topic_keeps_create_time() -> None:
+    partition = made()
+    batch = make_batch([NOW_MS])
+    set_log_append_time(batch, 0, NOW_MS)
+    entry = partition.append(memoryview(batch), check_batch(batch), NOW_MS)
+    assert entry.data is not None
+    assert read_header(entry.data).attributes == 0
+    assert is_intact(entry.data)
 
 
 def test_limits_are_the_topics() -> None:
