@@ -48,9 +48,8 @@ class TimeSearch:
         if index is not None:
             newest = max(newest, index.newest_timestamp())
         high_watermark = partition.state.high_watermark
-        for entry in partition.hot_entries[partition.hot_head :]:
-            # What is in the tier as well counts there: the log start may have passed it.
-            if partition.tier_end_offset < entry.end_offset <= high_watermark:
+        for entry in partition.hot_above_tier():
+            if entry.end_offset <= high_watermark:
                 newest = max(newest, entry.max_timestamp_ms)
         return await self.first_at_or_after(partition, newest) if newest >= 0 else None
 
@@ -70,10 +69,10 @@ def _local_batch(partition: Partition, timestamp_ms: int) -> int | None:
         if place < len(index):
             return index.span(place).base_offset
     high_watermark = partition.state.high_watermark
-    for entry in partition.hot_entries[partition.hot_head :]:
+    for entry in partition.hot_above_tier():
         if entry.end_offset > high_watermark:
             return None
-        if entry.max_timestamp_ms >= timestamp_ms and entry.end_offset > partition.tier_end_offset:
+        if entry.max_timestamp_ms >= timestamp_ms:
             return entry.base_offset
     return None
 
