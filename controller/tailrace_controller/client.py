@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tailrace_controller.runtime.active import LocalController
+from tailrace_controller.store.measured import MeasuredStore
 from tailrace_controller.store.sqlite import SqliteStore
 from tailrace_core.errors import TailraceError
 from tailrace_core.membership import Membership
-from tailrace_core.ports import Entropy
+from tailrace_core.ports import Clock, Entropy
+from tailrace_core.telemetry import Histogram
 
 
 async def open_local_controller(
@@ -16,13 +18,16 @@ async def open_local_controller(
     entropy: Entropy,
     loop: asyncio.AbstractEventLoop,
     config_defaults: Mapping[str, str] | None = None,
+    measured: tuple[Clock, Histogram] | None = None,
 ) -> Membership:
     """The controller of one node, with its metadata in the SQLite file at path, which is made where it is not there.
 
-    config_defaults are the broker's own defaults of topic settings, by the topic settings' names. Raises
-    DataFolderInUse, DataCorrupt, FormatTooNew, StorageUnavailable, and InvalidConfig for a default.
+    config_defaults are the broker's own defaults of topic settings, by the topic settings' names. measured: the clock
+    and the histogram for how long commits take, in microseconds. Raises DataFolderInUse, DataCorrupt, FormatTooNew,
+    StorageUnavailable, and InvalidConfig for a default.
     """
-    store = await SqliteStore.open(path, loop)
+    opened = await SqliteStore.open(path, loop)
+    store = opened if measured is None else MeasuredStore(opened, *measured)
     try:
         return await LocalController.open(store, entropy, config_defaults or {})
     except TailraceError:

@@ -58,7 +58,7 @@ METRICS: Final = (
     # The process.
     _gauge("tailrace_info", "1; the labels say what runs.", "version", "wal_backend", "wal_sync", "durability"),
     _gauge("tailrace_ready", "1 when the broker accepts connections, else 0."),
-    _gauge("tailrace_start_seconds", "From the start of the process to the first accepted connection."),
+    _gauge("tailrace_start_seconds", "From the start of the process until connections were accepted."),
     _counter("process_cpu_seconds_total", "User and system time of the broker's process."),
     _gauge("process_resident_memory_bytes", "Resident memory of the broker's process."),
     _latency("tailrace_gc_pause_seconds", "Pauses of the event loop by the garbage collector."),
@@ -73,7 +73,7 @@ METRICS: Final = (
     _counter("tailrace_received_bytes_total", "Bytes read from clients."),
     _counter("tailrace_sent_bytes_total", "Bytes written to clients."),
     _gauge("tailrace_response_pending_bytes", "Bytes of responses that clients have not taken yet."),
-    _gauge("tailrace_produce_in_flight_bytes", "Bytes of Produce requests that wait for durability."),
+    _gauge("tailrace_produce_in_flight_bytes", "Bytes of record batches that wait for durability."),
     _counter("tailrace_requests_total", "Requests answered, by API.", "api"),
     _counter(
         "tailrace_malformed_requests_total",
@@ -81,7 +81,9 @@ METRICS: Final = (
         "reason",
     ),
     _counter("tailrace_request_errors_total", "Errors in answers, by Kafka's name of the code.", "error"),
-    _latency("tailrace_produce_seconds", "From a Produce request's last byte to its answer."),
+    _latency(
+        "tailrace_produce_seconds", "From a Produce request to its answer. One request at a time is timed, not each."
+    ),
     # The log.
     _gauge("tailrace_topics", "Topics."),
     _gauge("tailrace_partitions", "Partitions."),
@@ -90,19 +92,27 @@ METRICS: Final = (
     _counter("tailrace_appended_batches_total", "Record batches appended."),
     _counter("tailrace_appended_records_total", "Records appended."),
     _counter("tailrace_appended_bytes_total", "Bytes of record batches appended."),
-    _counter("tailrace_fetched_bytes_total", "Bytes of record batches served, by where they were.", "source"),
+    _counter(
+        "tailrace_fetched_bytes_total",
+        "Bytes of record batches served, by where they were: hot, wal, object.",
+        "source",
+    ),
     _gauge("tailrace_hot_bytes", "Memory that the hot log uses, with its index of what is only in the WAL."),
     _gauge("tailrace_hot_budget_bytes", "Memory that the hot log may use."),
     _counter("tailrace_hot_evicted_batches_total", "Batches that left memory before they were uploaded."),
     # The WAL.
     Metric("tailrace_wal_group_bytes", Kind.HISTOGRAM, "Bytes of one group commit.", (), SIZE_BOUNDS),
-    _latency("tailrace_wal_write_seconds", "From handing a group to the disk until it is durable."),
+    _latency(
+        "tailrace_wal_write_seconds",
+        "From handing a group to the disk until it is durable; with wal.sync=interval, of each sync.",
+    ),
     _counter("tailrace_wal_written_bytes_total", "Bytes written to the WAL, with headers and padding."),
     _gauge("tailrace_wal_used_bytes", "Bytes of WAL segments that hold what is not yet in the object store."),
     _gauge("tailrace_wal_capacity_bytes", "Bytes that the WAL may take."),
     _gauge(
         "tailrace_wal_left_seconds",
-        "How long the object store may be away at the present rate of writes before producers are held back.",
+        "How long the object store may be away at the last minute's rate of writes before producers are held back; "
+        "at most a year.",
     ),
     _gauge("tailrace_wal_fenced", "1 when a write error has stopped all writes until a restart, else 0."),
     # The tier.
@@ -111,20 +121,18 @@ METRICS: Final = (
     _counter("tailrace_uploaded_objects_total", "Objects uploaded and committed to the catalog."),
     _counter("tailrace_uploaded_bytes_total", "Bytes of objects uploaded and committed to the catalog."),
     _counter("tailrace_deleted_objects_total", "Objects deleted by retention and by topic deletion."),
-    _counter("tailrace_object_requests_total", "Requests to the object store.", "operation"),
     _counter("tailrace_object_errors_total", "Requests to the object store that failed.", "operation"),
-    _latency("tailrace_object_request_seconds", "Time of a request to the object store.", "operation"),
+    _latency("tailrace_object_request_seconds", "Time of a request to the object store, failed or not.", "operation"),
     _gauge("tailrace_cold_cache_bytes", "Memory of blocks read back from the object store."),
     _counter("tailrace_cold_cache_hits_total", "Blocks found in the cold cache."),
     _counter("tailrace_cold_cache_misses_total", "Blocks that had to be read from the object store."),
     _counter(
         "tailrace_corrupt_total",
-        "Stored data that did not match its checksum and was not served: wal, object.",
+        "Reads of stored data that did not match its checksum and was not served, by place: wal, object.",
         "place",
     ),
     # The metadata store.
-    _counter("tailrace_metadata_commits_total", "Commits to the metadata store."),
-    _latency("tailrace_metadata_commit_seconds", "From asking for a commit until it is durable."),
+    _latency("tailrace_metadata_commit_seconds", "From asking for a commit to the metadata store until its answer."),
 )
 
 _TABLE: Final = {metric.name: metric for metric in METRICS}
@@ -154,6 +162,15 @@ class Histogram:
         """value is in the unit of the bounds. A bound belongs to its bucket."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def observe_seconds(self, seconds: float) -> None:
+        """For bounds in microseconds."""
+        self.observe(int(seconds * MICROSECONDS))
+
+
+def histogram(name: str) -> Histogram:
+    """A cell with the table's bounds, for an owner that may live without a registry. Raises KeyError."""
+    return Histogram(_TABLE[name].bounds)
 
 
 class Registry:
@@ -185,9 +202,13 @@ class Registry:
 
     def histogram(self, name: str, labels: Mapping[str, str] | None = None) -> Histogram:
         """A new cell for a histogram, with the table's bounds."""
-        checked, cell = self._labels(name, labels or {}, Kind.HISTOGRAM), Histogram(_TABLE[name].bounds)
+        checked, cell = self._labels(name, labels or {}, Kind.HISTOGRAM), histogram(name)
         self.histograms.setdefault(name, []).append((checked, cell))
         return cell
+
+    def observe_histogram(self, name: str, cell: Histogram, labels: Mapping[str, str] | None = None) -> None:
+        """Have a cell that its owner made be told at every scrape."""
+        self.histograms.setdefault(name, []).append((self._labels(name, labels or {}, Kind.HISTOGRAM), cell))
 
     def missing(self) -> list[str]:
         """Names of the table that nobody counts."""

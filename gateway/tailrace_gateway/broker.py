@@ -9,8 +9,8 @@ from tailrace_controller.client import open_local_controller
 from tailrace_core.addresses import Listener
 from tailrace_core.membership import Membership, TopicDeleted
 from tailrace_core.settings import Settings, memory_bytes
-from tailrace_core.telemetry import Registry
-from tailrace_engine.objects import open_store
+from tailrace_core.telemetry import Registry, histogram
+from tailrace_engine.objects import MeasuredStore, open_store
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.retention import Retention, RetentionOptions
 from tailrace_engine.runtime.start import EngineStart
@@ -27,7 +27,7 @@ from tailrace_gateway.observability.exporter import Exporter
 from tailrace_gateway.observability.health import routes as http_routes
 from tailrace_gateway.observability.http import Handler, start_http
 from tailrace_gateway.observability.measures import measure
-from tailrace_gateway.system import SystemClock, SystemEntropy, lock_data_folder
+from tailrace_gateway.system import SystemClock, SystemEntropy, lock_data_folder, process_age_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,11 @@ class Broker:
         self.settings = settings
         self.clock = SystemClock()
         self.ready = False
+        self.start_seconds = 0.0
+        """From the start of the process until the broker was ready."""
+        self.wal_damage = 0
+        """Damaged places in the WAL that the start found."""
+        self.commit_times = histogram("tailrace_metadata_commit_seconds")
         self.wal: Wal
         self.engine: Engine
         self.membership: Membership
@@ -57,9 +62,13 @@ class Broker:
         self._lock = lock_data_folder(folder)
         entropy = SystemEntropy()
         self.membership = membership = await open_local_controller(
-            folder / "metadata.sqlite", entropy, loop, settings.log.topic_defaults()
+            folder / "metadata.sqlite",
+            entropy,
+            loop,
+            settings.log.topic_defaults(),
+            (self.clock, self.commit_times),
         )
-        self.store = open_store(settings.object_store.url_for(folder))
+        self.store = MeasuredStore(open_store(settings.object_store.url_for(folder)), self.clock)
         cache = settings.cache
         self.tier = TierReader(
             self.store,
@@ -82,6 +91,7 @@ class Broker:
             folder / "wal",
             WalOptions(wal.backend, wal.sync, wal.sync_interval_ms, wal.segment_bytes, wal.capacity_bytes),
         )
+        self.wal_damage = len(start.recovery.damage)
         self.wal = start.open_wal(int.from_bytes(entropy.bytes(4), "big"))
         await start.quarantine(self.wal, folder / "quarantine")
         self.server = server = KafkaServer(settings.kafka, _RECEIVE_BUDGET_BYTES)
@@ -94,7 +104,7 @@ class Broker:
         engine.start(self.wal, begun.leader_epoch)
         metadata = MetadataCache(membership.image)
         membership.subscribe(lambda event: metadata.forget(event.topic) if isinstance(event, TopicDeleted) else None)
-        services = Services(
+        self.services = services = Services(
             settings=settings,
             engine=engine,
             membership=membership,
@@ -131,20 +141,22 @@ class Broker:
         server.spawn(self.uploader.run())
         server.spawn(self.retention.run())
         self.ready = True
+        self.start_seconds = process_age_seconds()
         self.gc_policy.start()
 
     def _http_routes(self) -> dict[str, Mapping[str, Handler]]:
         registry = Registry()
         measure(registry, self)
+        self.registry = registry
         self.gc_policy = GcPolicy(
             asyncio.get_running_loop(),
             self.clock,
             lambda: self.engine.appended_batches + self.server.connections_accepted,
             registry.histogram("tailrace_gc_pause_seconds"),
         )
-        return http_routes(self._is_ready, Exporter(registry))
+        return http_routes(self.is_ready, Exporter(registry))
 
-    def _is_ready(self) -> tuple[bool, str]:
+    def is_ready(self) -> tuple[bool, str]:
         if not self.ready:
             return False, "the broker is not serving"
         if self.wal.fenced is not None:

@@ -90,6 +90,16 @@ KAFKA_CODES: Final[dict[type[errors.TailraceError], ErrorCode]] = {
 }
 
 
+answered: Final[dict[ErrorCode, int]] = dict.fromkeys(ErrorCode, 0)
+"""How often each code was answered by this process, for metrics."""
+
+
+def answering(code: ErrorCode) -> ErrorCode:
+    """The code itself, counted: for an answer that says it."""
+    answered[code] += 1
+    return code
+
+
 def kafka_code(error: errors.TailraceError) -> ErrorCode:
-    """The code for an expected failure."""
-    return KAFKA_CODES[type(error)]
+    """The code for an expected failure, counted as an answer."""
+    return answering(KAFKA_CODES[type(error)])

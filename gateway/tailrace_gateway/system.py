@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from tailrace_core.errors import DataFolderInUse
 
@@ -16,6 +18,28 @@ class SystemClock:
 
     def now_ms(self, _now_ns: Callable[[], int] = time.time_ns) -> int:  # noqa: TID251
         return _now_ns() // 1_000_000
+
+
+_IMPORTED: Final = SystemClock.monotonic()
+
+
+def process_age_seconds() -> float:
+    """Seconds since the process was started; where the system does not tell (no /proc), since this module was."""
+    try:
+        # The name in parentheses may have any characters; start time is the 22nd field.
+        ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
+        # Both count from the boot, with the time of sleep.
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return SystemClock.monotonic() - _IMPORTED
+
+
+def resident_memory_bytes() -> int:
+    """Resident memory of the process; where the system does not tell (no /proc), its peak."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 class SystemEntropy:

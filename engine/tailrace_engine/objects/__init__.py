@@ -6,8 +6,9 @@ from urllib.parse import unquote, urlsplit
 from tailrace_core.errors import InvalidSettings
 from tailrace_core.ports import ObjectStore
 from tailrace_engine.objects.local import LocalStore
+from tailrace_engine.objects.measured import MeasuredStore
 
-__all__ = ["LocalStore", "open_store"]
+__all__ = ["LocalStore", "MeasuredStore", "open_store"]
 
 
 def open_store(url: str) -> ObjectStore:

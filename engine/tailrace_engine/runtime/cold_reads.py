@@ -28,6 +28,9 @@ class ColdReads:
         self._membership = membership
         self._wal_reads = asyncio.Semaphore(_WAL_READS_MAX)
         self.wal_bytes_read = 0
+        """For readers and for uploads."""
+        self.wal_bytes_served = 0
+        """For readers alone."""
         self.corrupt_batches = 0
 
     async def read(self, partition: Partition, offset: int, max_bytes: int) -> tuple[list[Buffer], int] | None:
@@ -44,7 +47,9 @@ class ColdReads:
                 if not spans:
                     return None
                 batches = await self._read_wal(partition, spans)
-            return list(batches), sum(map(len, batches))
+            size = sum(map(len, batches))
+            self.wal_bytes_served += size
+            return list(batches), size
         extents = self._membership.extents(partition.topic_id, partition.partition)
         place = extents.index_at(offset)
         if place >= len(extents):

@@ -81,6 +81,9 @@ class Engine:
         self.appended_records = 0
         self.appended_bytes = 0
         self.duplicate_batches = 0
+        self.hot_bytes_read = 0
+        self.spilled_batches = 0
+        """Batches that left memory before they were uploaded."""
 
     def start(self, wal: Wal, leader_epoch: int) -> None:
         """Lead all partitions in a new leader epoch, and append to wal."""
@@ -177,6 +180,11 @@ class Engine:
         self.on_completions()
 
     # --- append
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """Bytes of batches that are appended and not durable."""
+        return self._unsynced_bytes
 
     def maybe_hold_back(self) -> None:
         """Look whether the WAL and the memory take more; tell the gateway when they do again."""
@@ -288,7 +296,9 @@ class Engine:
             return entry.wal_segment >= 0  # until then the WAL has yet to copy its bytes
         if entry.end_offset > partition.state.high_watermark:
             return False
-        self.hot.charge(ENTRY_BYTES * partition.on_evicted(entry))
+        spilled = partition.on_evicted(entry)
+        self.spilled_batches += spilled
+        self.hot.charge(ENTRY_BYTES * spilled)
         return True
 
     # --- read
@@ -301,7 +311,9 @@ class Engine:
             return [], 0
         if offset < partition.hot_start_offset():
             return None
-        return partition.read_hot(offset, max_bytes, at_least_one)
+        found = partition.read_hot(offset, max_bytes, at_least_one)
+        self.hot_bytes_read += found[1]
+        return found
 
     async def read_cold(self, partition: Partition, offset: int, max_bytes: int) -> tuple[list[Buffer], int]:
         for _ in range(_COLD_READ_TRIES):

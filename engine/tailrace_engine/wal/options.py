@@ -1,14 +1,9 @@
-"""The WAL's settings, and the buckets of its one histogram."""
+"""The WAL's settings."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from tailrace_core.errors import InvalidSettings
 from tailrace_engine.wal.format import BLOCK_BYTES, RETAINED_MAX, SEGMENT_BYTES_MAX
-
-SYNC_BUCKETS_SECONDS: Final = (
-    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from crc32c import crc32c
 
 from tailrace_core.errors import RecordListTooLarge, StorageUnavailable
 from tailrace_core.ports import Clock, Loop, Timer
+from tailrace_core.telemetry import histogram
 from tailrace_engine.disk.port import Disk, WriteBuffer
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.wal.format import (
@@ -41,7 +42,7 @@ from tailrace_engine.wal.format import (
     pack_group_header,
     pack_segment_header,
 )
-from tailrace_engine.wal.options import SYNC_BUCKETS_SECONDS, WalOptions
+from tailrace_engine.wal.options import WalOptions
 from tailrace_engine.wal.reading import Span, WalReader
 from tailrace_engine.wal.recovery import Recovery
 from tailrace_engine.wal.ring import Ring
@@ -156,9 +157,8 @@ class Wal:
         self.bytes = 0
         """Written to the disk, headers and padding included."""
         self.syncs = 0
-        self.sync_seconds = 0.0
-        self.sync_buckets = [0] * (len(SYNC_BUCKETS_SECONDS) + 1)
-        """Syncs by SYNC_BUCKETS_SECONDS (not cumulative), the last for all longer ones."""
+        self.sync_times = histogram("tailrace_wal_write_seconds")
+        self.group_sizes = histogram("tailrace_wal_group_bytes")
         self.spare_ready = False
         """The file of the next segment is made."""
         self.stalls = 0
@@ -268,8 +268,12 @@ class Wal:
 
     def is_full(self, internal: bool = False) -> bool:
         """Back-pressure: hold back new appends. Internal topics may go on into the reserve."""
+        return self.room_bytes(internal) < 0
+
+    def room_bytes(self, internal: bool = False) -> int:
+        """What may still be appended before back-pressure; negative once it is there."""
         reserve = self._reserve_bytes // 4 if internal else self._reserve_bytes
-        return self.ring.free_bytes() - self.queued_bytes < reserve
+        return self.ring.free_bytes() - self.queued_bytes - reserve
 
     def mark_dead(self, segment: int, count: int = 1) -> None:
         """count records of a segment are needed no more."""
@@ -369,6 +373,7 @@ class Wal:
         self.groups += 1
         self.records += count
         self.bytes += length
+        self.group_sizes.observe(length)
         if ring.position > ring.segment_bytes // 2:
             self._disk.hurry(now=False)
         self._write(group, number, buffer, start)
@@ -528,13 +533,7 @@ class Wal:
 
     def _count_sync(self, seconds: float) -> None:
         self.syncs += 1
-        self.sync_seconds += seconds
-        index = 0
-        for bound in SYNC_BUCKETS_SECONDS:
-            if seconds <= bound:
-                break
-            index += 1
-        self.sync_buckets[index] += 1
+        self.sync_times.observe_seconds(seconds)
 
     # Syncing in intervals.
 

@@ -8,6 +8,7 @@ from tailrace_core.membership import Membership
 from tailrace_core.ports import Clock, Loop
 from tailrace_core.settings import Settings
 from tailrace_engine.api import StorageEngine
+from tailrace_gateway.kafka.latency import ProduceLatency
 from tailrace_gateway.kafka.producer_ids import ProducerIds
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ class Services:
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     flush: Callable[[], None]
     producer_ids: ProducerIds = field(init=False)
+    produce_latency: ProduceLatency = field(init=False)
 
     def __post_init__(self) -> None:
         self.producer_ids = ProducerIds(self.membership)
+        self.produce_latency = ProduceLatency(self.clock)
 
 
 class Call(NamedTuple):

@@ -54,6 +54,7 @@ class Route:
         "overlaps",
         "requests",
         "response_header",
+        "sent_bytes",
         "version",
     )
 
@@ -65,6 +66,8 @@ class Route:
         self.new_reply = api.new_reply
         self.handle = handle
         self.requests = 0
+        self.sent_bytes = 0
+        """Of responses, with their headers."""
         request = schema.request(api.key)
         self.decode = request.decoder(version)
         self.encode_parts = _parts_encoder(schema.response(api.key), version)

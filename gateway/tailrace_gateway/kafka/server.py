@@ -33,8 +33,12 @@ class KafkaServer:
         self.engine: StorageEngine
         self.connections: dict[Connection, None] = {}
         self.connections_accepted = 0
-        self.connections_malformed = 0
-        self.connections_idle_closed = 0
+        self.connections_closed: dict[str, int] = dict.fromkeys(
+            ("client", "idle", "slow_consumer", "malformed", "error", "stop"), 0
+        )
+        self.malformed: dict[str, int] = dict.fromkeys(("size", "api", "version", "body"), 0)
+        """Requests that could not be served, by what was wrong with them."""
+        self.received_bytes = 0
         self.pool = ReceivePool(receive_budget_bytes)
         self._settings = settings
         self._shared = bytearray(settings.receive_bytes)
@@ -112,8 +116,16 @@ class KafkaServer:
         held, self._held_back = self._held_back, []
         for connection in held:
             connection.held_back = False
-            connection.proceed()
+            self._guard(connection, connection.proceed)
         self.flush()
+
+    def _guard(self, connection: Connection, step: Callable[[], None]) -> None:
+        """One connection's bug must not reach the others, nor the engine that called."""
+        try:
+            step()
+        except Exception:
+            logger.exception("a request of %s failed", connection.peer)
+            connection.close("a request failed")
 
     def on_dirty(self, connection: Connection) -> None:
         self._dirty.append(connection)
@@ -123,19 +135,20 @@ class KafkaServer:
         while self._dirty:
             dirty, self._dirty = self._dirty, []
             for connection in dirty:
-                connection.flush()
+                self._guard(connection, connection.flush)
         self.pool.wake()
 
     def on_stalled(self, connection: Connection) -> None:
         self.pool.stall(connection)
 
-    def on_malformed(self, connection: Connection, why: str) -> None:
-        self.connections_malformed += 1
+    def on_malformed(self, connection: Connection, why: str, part: str) -> None:
+        self.malformed[part] += 1
         logger.warning("closing a connection: %s", why, extra=noisy(peer=connection.peer))
-        connection.close(why)
+        connection.close(why, "malformed")
 
     def on_closed(self, connection: Connection) -> None:
         self.connections.pop(connection, None)
+        self.connections_closed[connection.closed_for] += 1
         if connection.stalled:
             self.pool.forget(connection)
 
@@ -152,8 +165,7 @@ class KafkaServer:
                 connection.active = False
                 connection.last_active = now
             elif 0 <= idle_seconds < now - connection.last_active:
-                self.connections_idle_closed += 1
-                connection.close("it was idle")
+                connection.close("it was idle", "idle")
         self.flush()
 
     # --- end
@@ -204,6 +216,7 @@ class _Protocol(asyncio.BufferedProtocol):
         server = self._server
         connection = self._connection
         connection.active = True
+        server.received_bytes += nbytes
         try:
             connection.on_received(nbytes)
         except Exception:

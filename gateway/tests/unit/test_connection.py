@@ -349,7 +349,6 @@ MALFORMED = {
     "a client id that is not UTF-8": ("body", frame(MetadataRequest(), 1, 1, client_id=b"\xff\xfe")),
     "a tag that reaches beyond the frame": ("body", frame(MetadataRequest(), 9, 1, tags=b"\x01\x05\x7f")),
     "a tag section without end": ("body", frame(MetadataRequest(), 9, 1, tags=b"\xff\xff\xff\xff\xff\xff")),
-    "bytes after the request": ("body", struct.pack(">ihhihi", 15, 3, 1, 1, -1, 0) + b"x"),
     "a body that is cut": ("body", struct.pack(">ihhihi", 14, 3, 1, 1, -1, 7)),
 }
 
@@ -408,6 +407,12 @@ def test_unknown_tags_of_the_header_are_skipped() -> None:
     client = Client(Host(answer_at_once=True))
     client.send(frame(MetadataRequest(), 9, 1, tags=b"\x02\x00\x03abc\x80\x01\x00"))
     assert client.host.requests == [MetadataRequest()]
+
+
+def test_bytes_after_a_requests_end_are_passed_over() -> None:
+    client = Client(Host(answer_at_once=True))
+    client.send(struct.pack(">ihhihi", 15, 3, 1, 1, -1, 0) + b"x" + frame(MetadataRequest(), 9, 2))
+    assert len(client.host.requests) == 2
 
 
 def test_a_consumer_that_does_not_take_its_responses_is_closed_beyond_the_limit() -> None:

@@ -8,7 +8,7 @@ The list is derived from the table of what is served.
 import re
 from typing import Final
 
-from tailrace_gateway.errors import ErrorCode
+from tailrace_gateway.errors import ErrorCode, answering
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api
 from tailrace_gateway.kafka.schema.messages.api_versions import (
@@ -22,11 +22,11 @@ _SOFTWARE: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 def handle(call: Call, request: ApiVersionsRequest | None) -> ApiVersionsResponse:
     if request is None:
-        return ApiVersionsResponse(error_code=ErrorCode.UNSUPPORTED_VERSION, api_keys=[_row(API)])
+        return ApiVersionsResponse(error_code=answering(ErrorCode.UNSUPPORTED_VERSION), api_keys=[_row(API)])
     if call.version >= 3:
         name, version = request.client_software_name, request.client_software_version
         if not (_SOFTWARE.fullmatch(name) and _SOFTWARE.fullmatch(version)):
-            return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
+            return ApiVersionsResponse(error_code=answering(ErrorCode.INVALID_REQUEST))
         call.connection.software = f"{name} {version}"
     return ApiVersionsResponse(api_keys=[_row(api) for api in call.services.routes.apis.values()])
 

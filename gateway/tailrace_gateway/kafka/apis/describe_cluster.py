@@ -7,7 +7,7 @@ operations, when asked for, are all that exist, as there is no authorizer.
 
 from typing import Final
 
-from tailrace_gateway.errors import ErrorCode
+from tailrace_gateway.errors import ErrorCode, answering
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api
 from tailrace_gateway.kafka.schema.messages.describe_cluster import (
@@ -26,7 +26,7 @@ def handle(call: Call, request: DescribeClusterRequest) -> DescribeClusterRespon
     if request.endpoint_type != _BROKERS:
         known = request.endpoint_type == _CONTROLLERS
         return DescribeClusterResponse(
-            error_code=ErrorCode.MISMATCHED_ENDPOINT_TYPE if known else ErrorCode.UNSUPPORTED_ENDPOINT_TYPE,
+            error_code=answering(ErrorCode.MISMATCHED_ENDPOINT_TYPE if known else ErrorCode.UNSUPPORTED_ENDPOINT_TYPE),
             error_message=f"this endpoint is one of brokers (1), not of type {request.endpoint_type}",
         )
     services = call.services

@@ -15,7 +15,7 @@ from tailrace_core.errors import OffsetOutOfRange, TailraceError
 from tailrace_core.ids import NO_TOPIC_ID
 from tailrace_core.ports import Timer
 from tailrace_engine.api import Partition
-from tailrace_gateway.errors import ErrorCode, kafka_code
+from tailrace_gateway.errors import ErrorCode, answering, kafka_code
 from tailrace_gateway.kafka.connection import Reply
 from tailrace_gateway.kafka.context import Services
 from tailrace_gateway.kafka.routes import Api
@@ -194,7 +194,7 @@ def handle(services: Services, reply: FetchReply, request: FetchRequest) -> None
     if request.session_epoch > 0:
         reply.watched = ()
         reply.timer = None
-        reply.send(FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND, session_id=0))
+        reply.send(FetchResponse(error_code=answering(ErrorCode.FETCH_SESSION_ID_NOT_FOUND), session_id=0))
         return
     reply.begin(services, request)
 

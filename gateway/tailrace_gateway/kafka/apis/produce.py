@@ -1,8 +1,9 @@
 """Produce (key 0), versions 3-13.
 
 v3 record batches of magic 2 only · v7 zstd (KIP-110) · v8 error messages (KIP-467) · v13 topics by id (KIP-516)
-Requests of one connection overlap: each is answered, in order, when its batches are durable. acks=0 gets no response;
-an error there closes the connection, so that the producer notices.
+Requests of one connection overlap: each is answered, in order, when its batches are durable. acks=0 gets no response,
+but keeps its place until then, so that what comes after it sees its records; an error there closes the connection, so
+that the producer notices.
 Not done: transactional batches (INVALID_TXN_STATE); current_leader hints (v10), as there is one broker.
 """
 
@@ -20,6 +21,7 @@ from tailrace_engine.api import Partition
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.connection import Reply
 from tailrace_gateway.kafka.context import Services
+from tailrace_gateway.kafka.latency import ProduceLatency
 from tailrace_gateway.kafka.routes import Api
 from tailrace_gateway.kafka.schema import Buffer
 from tailrace_gateway.kafka.schema.messages.produce import (
@@ -36,20 +38,33 @@ _INTERNAL_CLIENT = "__admin_client"
 class ProduceReply(Reply):
     """Waits for the batches of one request."""
 
-    __slots__ = ("answers", "response", "waiting")
+    __slots__ = ("acks", "answers", "failed", "latency", "response", "waiting")
 
+    acks: int
     answers: list[PartitionProduceResponse]
     """By the ordinals that the appends were given."""
+    failed: bool
+    """Of acks=0: a batch was refused or lost."""
+    latency: ProduceLatency
     response: ProduceResponse
     waiting: int
     """Appends that are not durable yet, and one while the request is being appended."""
 
     def on_durable(self) -> None:
         self.waiting -= 1
-        if not self.waiting:
+        if self.waiting:
+            return
+        if self.acks:
             self.send(self.response)
+        elif self.failed:
+            self.drop()
+        else:
+            self.send_nothing()
+        if self.latency.timed is self:
+            self.latency.end()
 
     def on_append_failed(self, ordinal: int, error: TailraceError) -> None:
+        self.failed = True
         _fail(self.answers[ordinal], error)
         self.on_durable()
 
@@ -59,6 +74,13 @@ class ProduceReply(Reply):
             if not answer.error_code:
                 _fail(answer, error)
         self.send(self.response)
+        if self.latency.timed is self:
+            self.latency.end()
+
+    def on_closed(self) -> None:
+        self.done = True
+        if self.latency.timed is self:
+            self.latency.forget()
 
 
 def _fail(answer: PartitionProduceResponse, error: TailraceError) -> None:
@@ -76,8 +98,11 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
     reply.answers = answers = []
     reply.response = response = ProduceResponse()
     reply.waiting = 1
-    waiter = reply if acks else None
-    failed = False
+    reply.acks = acks
+    reply.failed = False
+    reply.latency = latency = services.produce_latency
+    if latency.timed is None:
+        latency.begin(reply)
     for topic in request.topic_data:
         partition_answers: list[PartitionProduceResponse] = []
         response.responses.append(
@@ -97,24 +122,20 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
                 batch = _single_batch(partition, data.records, version, reply.client_id)
                 reply.waiting += 1
                 try:
-                    base_offset, append_time_ms = engine.append(partition, batch, waiter, len(answers) - 1)
+                    base_offset, append_time_ms = engine.append(partition, batch, reply, len(answers) - 1)
                 except TailraceError:
                     reply.waiting -= 1
                     raise
             except TailraceError as error:
                 _fail(answer, error)
-                failed = True
+                reply.failed = True
                 continue
             answer.base_offset = base_offset
             answer.log_append_time_ms = append_time_ms
             answer.log_start_offset = partition.state.log_start_offset
     if acks:
-        reply.timeout_ms = request.timeout_ms
-        reply.on_durable()
-    elif failed:
-        reply.drop()
-    else:
-        reply.send_nothing()
+        reply.timeout_ms = max(request.timeout_ms, 0)
+    reply.on_durable()
 
 
 def _single_batch(partition: Partition, records: "Buffer | object", version: int, client_id: str) -> memoryview:
