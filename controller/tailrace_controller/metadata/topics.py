@@ -5,7 +5,6 @@ A request's topics are judged in order, each beside those before it; what is ref
 is allowed is one commit.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -39,30 +38,10 @@ from tailrace_core.membership import (
     TopicDefaults,
     TopicDeleted,
 )
+from tailrace_core.topic_names import check_topic_name
 
-NAME_LENGTH_MAX: Final = 249
 PARTITIONS_PER_TOPIC_MAX: Final = 10_000
 """Each costs a broker memory; a larger count is more likely a mistake. Kafka takes as many in one request."""
-
-_NAME: Final = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
-
-
-def check_topic_name(name: str) -> None:
-    """Raises InvalidTopicName. Kafka's org.apache.kafka.common.internals.Topic."""
-    if not name:
-        raise InvalidTopicName("Topic name is invalid: the empty string is not allowed")
-    if name in (".", ".."):
-        raise InvalidTopicName("Topic name is invalid: '.' or '..' is not allowed")
-    if len(name) > NAME_LENGTH_MAX:
-        raise InvalidTopicName(
-            f"Topic name is invalid: the length of '{name[:NAME_LENGTH_MAX]}...' is longer than the max allowed length"
-            f" {NAME_LENGTH_MAX}"
-        )
-    if not _NAME.fullmatch(name):
-        raise InvalidTopicName(
-            f"Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, '.', '_'"
-            " and '-'"
-        )
 
 
 def plan_create(
