@@ -23,6 +23,7 @@ Figures = dict[str, float]
 Settings = dict[str, int | str]
 
 BULK_PARTITIONS = 8
+BULK_FIRST = 1  # what the producer sends to each partition before its clock starts
 BATCH_HEADER_BYTES, RECORD_HEADER_BYTES = 61, 9
 MIB = 1 << 20
 GIB = 1 << 30
@@ -168,7 +169,7 @@ def _bulk(server: Server, scale: Scale, value_bytes: int) -> Figures:
         before_s = server.cpu_s()
         with cost(server) as produced:
             sent = generators.bulk("produce", server.port, count=count, **common)
-        expect_records(server, topic, BULK_PARTITIONS, count)
+        expect_records(server, topic, BULK_PARTITIONS, count + BULK_PARTITIONS * BULK_FIRST)
         server.settle()
         settled_s = server.cpu_s() - before_s
         with cost(server) as consumed:
@@ -176,7 +177,7 @@ def _bulk(server: Server, scale: Scale, value_bytes: int) -> Figures:
                 "consume",
                 server.port,
                 count=hot,
-                first=(count - hot) // BULK_PARTITIONS,
+                first=BULK_FIRST + (count - hot) // BULK_PARTITIONS,
                 passes=scale.hot_passes,
                 **common,
             )
@@ -269,7 +270,7 @@ def tier(server: Server, scale: Scale) -> Figures:
     server.start(fresh=False)
     server.settle()
     with cost(server) as consumed:
-        read = generators.bulk("consume", server.port, **common)
+        read = generators.bulk("consume", server.port, first=BULK_FIRST, **common)
     return {**_bulk_figures("consume", read, consumed, 1024), "rss_mib": server.rss_mib()}
 
 
