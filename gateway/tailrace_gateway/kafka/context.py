@@ -9,6 +9,7 @@ from tailrace_core.ports import Clock, Loop
 from tailrace_core.settings import Settings
 from tailrace_engine.api import StorageEngine
 from tailrace_gateway.kafka.latency import ProduceLatency
+from tailrace_gateway.kafka.produce_successes import ProduceSuccesses
 from tailrace_gateway.kafka.producer_ids import ProducerIds
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ class Services:
     flush: Callable[[], None]
     producer_ids: ProducerIds = field(init=False)
     produce_latency: ProduceLatency = field(init=False)
+    produce_successes: ProduceSuccesses = field(init=False)
 
     def __post_init__(self) -> None:
         self.producer_ids = ProducerIds(self.membership)
         self.produce_latency = ProduceLatency(self.clock)
+        self.produce_successes = ProduceSuccesses()
 
 
 class Call(NamedTuple):

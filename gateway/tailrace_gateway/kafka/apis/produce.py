@@ -28,6 +28,7 @@ from tailrace_gateway.kafka.schema.messages.produce import (
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
+    TopicProduceData,
     TopicProduceResponse,
 )
 
@@ -35,27 +36,43 @@ _ZSTD = 4
 _INTERNAL_CLIENT = "__admin_client"
 
 
+def _response(topics: list[tuple[TopicProduceData, list[PartitionProduceResponse]]]) -> ProduceResponse:
+    return ProduceResponse(
+        responses=[
+            TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=answers)
+            for topic, answers in topics
+        ]
+    )
+
+
 class ProduceReply(Reply):
     """Waits for the batches of one request."""
 
-    __slots__ = ("acks", "answers", "failed", "latency", "response", "waiting")
+    __slots__ = ("acks", "answers", "encoded", "failed", "latency", "topics", "waiting")
 
     acks: int
+    topics: list[tuple[TopicProduceData, list[PartitionProduceResponse]]]
     answers: list[PartitionProduceResponse]
-    """By the ordinals that the appends were given."""
+    """Those of all topics, by the ordinals that the appends were given."""
+    encoded: bytes | None
+    """The whole response, where it tells of one success; an error makes it void."""
     failed: bool
-    """Of acks=0: a batch was refused or lost."""
+    """A batch was refused or lost."""
     latency: ProduceLatency
-    response: ProduceResponse
     waiting: int
     """Appends that are not durable yet, and one while the request is being appended."""
 
     def on_durable(self) -> None:
         self.waiting -= 1
-        if self.waiting:
-            return
+        if not self.waiting:
+            self._answer()
+
+    def _answer(self) -> None:
         if self.acks:
-            self.send(self.response)
+            if self.encoded is not None:
+                self.send_parts([self.encoded])
+            else:
+                self.send(_response(self.topics))
         elif self.failed:
             self.drop()
         else:
@@ -64,18 +81,25 @@ class ProduceReply(Reply):
             self.latency.end()
 
     def on_append_failed(self, ordinal: int, error: TailraceError) -> None:
-        self.failed = True
-        _fail(self.answers[ordinal], error)
+        self.fail(self.answers[ordinal], error)
         self.on_durable()
+
+    def fail(self, answer: PartitionProduceResponse, error: TailraceError) -> None:
+        """Answer this partition with an error."""
+        self.failed = True
+        self.encoded = None
+        answer.error_code = kafka_code(error)
+        answer.error_message = str(error)
+        answer.base_offset = -1
+        answer.log_append_time_ms = -1
+        answer.log_start_offset = -1
 
     def on_timeout(self) -> None:
         error = RequestTimedOut("the batch was not durable in time; it may still be")
         for answer in self.answers:
             if not answer.error_code:
-                _fail(answer, error)
-        self.send(self.response)
-        if self.latency.timed is self:
-            self.latency.end()
+                self.fail(answer, error)
+        self._answer()
 
     def on_closed(self) -> None:
         self.done = True
@@ -83,20 +107,13 @@ class ProduceReply(Reply):
             self.latency.forget()
 
 
-def _fail(answer: PartitionProduceResponse, error: TailraceError) -> None:
-    answer.error_code = kafka_code(error)
-    answer.error_message = str(error)
-    answer.base_offset = -1
-    answer.log_append_time_ms = -1
-    answer.log_start_offset = -1
-
-
 def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> None:
     engine = services.engine
     version = reply.route.version
     acks = request.acks
+    reply.topics = topics = []
     reply.answers = answers = []
-    reply.response = response = ProduceResponse()
+    reply.encoded = None
     reply.waiting = 1
     reply.acks = acks
     reply.failed = False
@@ -104,13 +121,11 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
     if latency.timed is None:
         latency.begin(reply)
     for topic in request.topic_data:
-        partition_answers: list[PartitionProduceResponse] = []
-        response.responses.append(
-            TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=partition_answers)
-        )
+        topic_answers: list[PartitionProduceResponse] = []
+        topics.append((topic, topic_answers))
         for data in topic.partition_data:
-            answer = PartitionProduceResponse(index=data.index, error_code=0, base_offset=-1)
-            partition_answers.append(answer)
+            answer = PartitionProduceResponse(index=data.index)
+            topic_answers.append(answer)
             answers.append(answer)
             try:
                 if not -1 <= acks <= 1:
@@ -127,12 +142,15 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
                     reply.waiting -= 1
                     raise
             except TailraceError as error:
-                _fail(answer, error)
-                reply.failed = True
+                reply.fail(answer, error)
                 continue
             answer.base_offset = base_offset
             answer.log_append_time_ms = append_time_ms
-            answer.log_start_offset = partition.state.log_start_offset
+            answer.log_start_offset = log_start = partition.state.log_start_offset
+    if len(answers) == 1 and not reply.failed:
+        reply.encoded = services.produce_successes.encode(
+            version, topic, answer.index, base_offset, append_time_ms, log_start
+        )
     if acks:
         reply.timeout_ms = max(request.timeout_ms, 0)
     reply.on_durable()
