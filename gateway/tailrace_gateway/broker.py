@@ -23,6 +23,7 @@ from tailrace_gateway.kafka.context import Services
 from tailrace_gateway.kafka.metadata_cache import MetadataCache
 from tailrace_gateway.kafka.routes import Routes
 from tailrace_gateway.kafka.server import KafkaServer
+from tailrace_gateway.memory_policy import MemoryPolicy
 from tailrace_gateway.observability.exporter import Exporter
 from tailrace_gateway.observability.health import routes as http_routes
 from tailrace_gateway.observability.http import Handler, start_http
@@ -143,6 +144,7 @@ class Broker:
         self.ready = True
         self.start_seconds = process_age_seconds()
         self.gc_policy.start()
+        MemoryPolicy(loop, self._work_done).start()
 
     def _http_routes(self) -> dict[str, Mapping[str, Handler]]:
         registry = Registry()
@@ -151,10 +153,13 @@ class Broker:
         self.gc_policy = GcPolicy(
             asyncio.get_running_loop(),
             self.clock,
-            lambda: self.engine.appended_batches + self.server.connections_accepted,
+            self._work_done,
             registry.histogram("tailrace_gc_pause_seconds"),
         )
         return http_routes(self.is_ready, Exporter(registry))
+
+    def _work_done(self) -> int:
+        return self.engine.appended_batches + self.server.connections_accepted
 
     def is_ready(self) -> tuple[bool, str]:
         if not self.ready:

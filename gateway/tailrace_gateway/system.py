@@ -42,6 +42,15 @@ def resident_memory_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def malloc_trim() -> None:
+    """Give the free pages of the C library's heap back; nothing where the library has no such call (glibc has)."""
+    import ctypes  # not at a start: it takes longer than the first call
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 class SystemEntropy:
     """core.ports.Entropy of this machine."""
 

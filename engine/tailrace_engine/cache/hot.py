@@ -3,6 +3,9 @@
 One queue in append order over all partitions decides what leaves first. The queue's order is each partition's offset
 order too, so what leaves is always the oldest batch that its partition has in memory. A batch that is not durable yet
 stays: nothing else holds it. Batches are immutable and freed by reference count; a socket may hold one for longer.
+
+A batch counts with what Python takes to hold it, a third more than its bytes where producers send single records of a
+kilobyte: the budget is of memory, not of data.
 """
 
 from collections import deque
@@ -11,6 +14,8 @@ from typing import Final
 
 from tailrace_engine.log.entry import BatchEntry
 
+BATCH_OVERHEAD_BYTES: Final = 320
+"""An entry with its numbers, the head of the bytes, and places in three lists (CPython 3.11)."""
 _DISCARDED_KEPT: Final = 64
 """So few entries without data are not worth going through the queue."""
 
@@ -18,14 +23,18 @@ _DISCARDED_KEPT: Final = 64
 class HotLog:
     """bytes_used counts the batches here and what `charge` adds for their index entries elsewhere."""
 
-    __slots__ = ("_discarded", "_entries", "_let_go", "budget_bytes", "bytes_used")
+    __slots__ = ("_discarded", "_entries", "_let_go", "_overhead_bytes", "budget_bytes", "bytes_used")
 
-    def __init__(self, budget_bytes: int, let_go: Callable[[BatchEntry], bool]) -> None:
-        """let_go is asked of each batch that is to leave, while its data is still there; False keeps it."""
+    def __init__(self, budget_bytes: int, let_go: Callable[[BatchEntry], bool], overhead_bytes: int = 0) -> None:
+        """let_go is asked of each batch that is to leave, while its data is still there; False keeps it.
+
+        overhead_bytes: what each batch counts besides its own bytes.
+        """
         self.budget_bytes = budget_bytes
         self.bytes_used = 0
         self._entries: deque[BatchEntry] = deque()
         self._let_go = let_go
+        self._overhead_bytes = overhead_bytes
         self._discarded = 0
         """Entries without data that are still in the queue, at most."""
 
@@ -35,7 +44,7 @@ class HotLog:
     def append(self, entry: BatchEntry) -> None:
         """Take a batch that its partition has just appended."""
         self._entries.append(entry)
-        self.bytes_used += entry.size
+        self.bytes_used += entry.size + self._overhead_bytes
 
     def charge(self, count: int) -> None:
         """Count bytes (negative: give back) that are held because of batches which left."""
@@ -46,7 +55,7 @@ class HotLog:
         if entry.data is None:
             return
         entry.data = None
-        self.bytes_used -= entry.size
+        self.bytes_used -= entry.size + self._overhead_bytes
         self._discarded += 1
         if self._discarded > max(len(self._entries) // 2, _DISCARDED_KEPT):
             self._entries = deque([each for each in self._entries if each.data is not None])
@@ -61,5 +70,5 @@ class HotLog:
                 if not self._let_go(entry):
                     return
                 entry.data = None
-                self.bytes_used -= entry.size
+                self.bytes_used -= entry.size + self._overhead_bytes
             entries.popleft()

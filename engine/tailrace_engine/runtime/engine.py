@@ -31,7 +31,7 @@ from tailrace_core.membership import (
 )
 from tailrace_core.ports import Clock
 from tailrace_engine.api import OffsetFound
-from tailrace_engine.cache.hot import HotLog
+from tailrace_engine.cache.hot import BATCH_OVERHEAD_BYTES, HotLog
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.log.producers import AppendedBatch
 from tailrace_engine.log.wal_index import ENTRY_BYTES
@@ -63,7 +63,7 @@ class Engine:
         self.upload_due_bytes = 64 << 20
         self.wal: Wal
         self.cold: ColdReads
-        self.hot = HotLog(hot_bytes, self._let_go)
+        self.hot = HotLog(hot_bytes, self._let_go, BATCH_OVERHEAD_BYTES)
         self.tier = tier
         self.membership = membership
         self._time_search = TimeSearch(membership, tier, self.read_cold)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tailrace_core.batch import read_header
 from tailrace_core.errors import OffsetOutOfRange, StorageUnavailable
+from tailrace_engine.cache.hot import BATCH_OVERHEAD_BYTES
 from tailrace_engine.runtime.partition import Partition
 from tailrace_engine.sim.objects import SimObjectFaults, SimObjectStore
 
@@ -319,7 +320,7 @@ class Life:
         indexes = [self.partition(topic).wal_index for topic in self.topics]
         charged = 28 * sum(len(index) for index in indexes if index is not None)
         hot = [self.partition(topic) for topic in self.topics]
-        kept = sum(entry.size for each in hot for entry in each.hot_entries[each.hot_head :])
+        kept = sum(entry.size + BATCH_OVERHEAD_BYTES for each in hot for entry in each.hot_entries[each.hot_head :])
         if not self.node.wal.queued_bytes and not self.node.wal._under_way:
             assert engine.hot.bytes_used == charged + kept
             assert self.node.live_records() == waiting

@@ -20,6 +20,7 @@ from tailrace_core.errors import (
     UnknownTopicId,
     UnknownTopicOrPartition,
 )
+from tailrace_engine.cache.hot import BATCH_OVERHEAD_BYTES
 
 
 def test_what_is_appended_becomes_durable_and_is_read_as_it_was_sent(tmp_path: Path) -> None:
@@ -338,12 +339,12 @@ def test_the_index_of_evicted_batches_counts_and_holds_back(tmp_path: Path) -> N
             await node.produce(partition, *[make_batch() for _ in range(500)])
             assert partition.wal_index is not None
             assert node.engine.hot.bytes_used == 28 * len(partition.wal_index) + sum(
-                entry.size for entry in partition.hot_entries[partition.hot_head :]
+                entry.size + BATCH_OVERHEAD_BYTES for entry in partition.hot_entries[partition.hot_head :]
             )
             await node.uploader.flush()
             assert partition.wal_index is None
             assert node.engine.hot.bytes_used == sum(
-                entry.size for entry in partition.hot_entries[partition.hot_head :]
+                entry.size + BATCH_OVERHEAD_BYTES for entry in partition.hot_entries[partition.hot_head :]
             )
 
     asyncio.run(run())

@@ -8,6 +8,7 @@ from engine_support import GRACE_MS, NOW_MS, Acks, Node, make_batch, offsets_of,
 
 from tailrace_core.errors import OffsetOutOfRange, UnknownTopicId, UnknownTopicOrPartition
 from tailrace_core.membership import NewPartitions
+from tailrace_engine.cache.hot import BATCH_OVERHEAD_BYTES
 
 DAY_MS = 86_400_000
 
@@ -43,7 +44,7 @@ def test_deleting_a_topic_with_appends_in_flight_leaves_nothing_behind(
                 node.engine.partition_by_id(partition.topic_id, 0)
             await node.produce(other, make_batch())
             assert node.live_records() == 1
-            assert node.engine.hot.bytes_used == sum(entry.size for entry in other.hot_entries)
+            assert node.engine.hot.bytes_used == sum(entry.size + BATCH_OVERHEAD_BYTES for entry in other.hot_entries)
             assert node.engine.unuploaded_bytes == other.unuploaded_bytes
             assert list(node.engine.unuploaded) == [other]
 
