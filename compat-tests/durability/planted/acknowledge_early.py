@@ -27,5 +27,6 @@ def late(write: Any) -> Any:
 
 for disk in (ThreadDisk, UringDisk):
     disk.write = late(disk.write)  # type: ignore[method-assign]
+    disk.durable_now = False
 
 raise SystemExit(main())

@@ -37,6 +37,9 @@ class Disk(Protocol):
     immediate: bool
     """True under wal.sync=interval: a write is done when the operating system has it, and sync() makes it durable."""
 
+    durable_now: bool
+    """True where write_now returns when the bytes are durable, and is as quick as the device."""
+
     def sources(self) -> list[SegmentSource]:
         """The segment files that are there, by number."""
 
@@ -59,7 +62,10 @@ class Disk(Protocol):
         """
 
     def write_now(self, number: int, view: memoryview, position: int) -> None:
-        """Hand bytes to the operating system before this returns; only where `immediate`. Raises OSError."""
+        """Write on the calling thread; only where `immediate` or `durable_now`. Raises OSError.
+
+        When it returns the operating system has the bytes; where `durable_now`, they are durable.
+        """
 
     def sync(self, on_done: Done) -> None:
         """Make durable what was written before this call; only where `immediate`."""
