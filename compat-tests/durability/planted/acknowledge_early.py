@@ -27,6 +27,5 @@ def late(write: Any) -> Any:
 
 for disk in (ThreadDisk, UringDisk):
     disk.write = late(disk.write)  # type: ignore[method-assign]
-    disk.durable_now = False
 
 raise SystemExit(main())

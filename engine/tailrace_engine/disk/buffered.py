@@ -7,7 +7,7 @@ the bytes; the WAL asks for a sync every few milliseconds.
 import errno
 import os
 
-from tailrace_engine.disk.port import Done, WriteBuffer
+from tailrace_engine.disk.port import BLOCK_BYTES, Done, WriteBuffer
 from tailrace_engine.disk.threads import ThreadDisk, full_sync
 
 
@@ -17,8 +17,6 @@ class BufferedDisk(ThreadDisk):
     name = "buffered"
     direct = False
     _flags = os.O_RDWR
-    durable_now = False
-    """fdatasync is too slow to wait for on the loop."""
     _prepare_flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
     def read(self, number: int, position: int, length: int) -> bytes:
@@ -46,8 +44,10 @@ class IntervalDisk(BufferedDisk):
         super().write(number, buffer, length, position, on_done)
 
     def write_now(self, number: int, view: memoryview, position: int) -> None:
+        assert position % BLOCK_BYTES == 0
+        assert len(view) % BLOCK_BYTES == 0
         self._turn_to(number)
-        super().write_now(number, view, position)
+        ThreadDisk._commit(self, self._files[number], view, position)
 
     def sync(self, on_done: Done) -> None:
         self._queue.put((self._files[self._dirty], None, 0, lambda error: on_done(self._turn_failure or error)))

@@ -37,9 +37,6 @@ class Disk(Protocol):
     immediate: bool
     """True under wal.sync=interval: a write is done when the operating system has it, and sync() makes it durable."""
 
-    durable_now: bool
-    """True where write_now returns when the bytes are durable, and is as quick as the device."""
-
     def sources(self) -> list[SegmentSource]:
         """The segment files that are there, by number."""
 
@@ -62,10 +59,7 @@ class Disk(Protocol):
         """
 
     def write_now(self, number: int, view: memoryview, position: int) -> None:
-        """Write on the calling thread; only where `immediate` or `durable_now`. Raises OSError.
-
-        When it returns the operating system has the bytes; where `durable_now`, they are durable.
-        """
+        """Hand bytes to the operating system before this returns; only where `immediate`. Raises OSError."""
 
     def sync(self, on_done: Done) -> None:
         """Make durable what was written before this call; only where `immediate`."""

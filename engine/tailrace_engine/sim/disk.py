@@ -34,16 +34,8 @@ class SimDisk:
 
     name = "sim"
 
-    def __init__(
-        self,
-        loop: Loop,
-        random: Random,
-        immediate: bool = False,
-        capacity_bytes: int | None = None,
-        durable_now: bool = False,
-    ) -> None:
+    def __init__(self, loop: Loop, random: Random, immediate: bool = False, capacity_bytes: int | None = None) -> None:
         self.immediate = immediate
-        self.durable_now = durable_now
         self.files: dict[int, bytearray] = {}
         """What readers see, by file number."""
         self.write_failure: OSError | None = None
@@ -93,7 +85,7 @@ class SimDisk:
                 content[position + start : position + start + SECTOR_BYTES] = data[start : start + SECTOR_BYTES]
 
     def _reborn(self, contents: dict[int, bytearray], loop: Loop) -> "SimDisk":
-        disk = SimDisk(loop, self._random, self.immediate, self._capacity_bytes, self.durable_now)
+        disk = SimDisk(loop, self._random, self.immediate, self._capacity_bytes)
         disk.files = {number: bytearray(content) for number, content in contents.items()}
         disk._durable = {number: bytearray(content) for number, content in contents.items()}
         return disk
@@ -148,17 +140,12 @@ class SimDisk:
         self._later(finish)
 
     def write_now(self, number: int, view: memoryview, position: int) -> None:
-        assert self.immediate or self.durable_now
-        data = bytes(view)
-        write_id = self._begin(number, position, data)
+        assert self.immediate
         failure = self._failure()
         if failure is not None:
-            self._tear(number, position, data)
-            self._volatile.pop(write_id, None)
             raise failure
+        self._begin(number, position, bytes(view))
         self.files[number][position : position + len(view)] = view
-        if self.durable_now:
-            self._settle(write_id)
 
     def sync(self, on_done: Done) -> None:
         assert self.immediate

@@ -42,7 +42,6 @@ from tailrace_engine.wal.format import (
     pack_group_header,
     pack_segment_header,
 )
-from tailrace_engine.wal.inline import InlineWrites
 from tailrace_engine.wal.options import WalOptions
 from tailrace_engine.wal.reading import Span, WalReader
 from tailrace_engine.wal.recovery import Recovery
@@ -56,7 +55,7 @@ _BUFFERS: Final = 3
 _BULK_BYTES: Final = 256 << 10
 """With so much queued, a second group goes out while the first is under way."""
 _NOW_BYTES: Final = 64 << 10
-"""Groups up to this may be written on the loop's thread."""
+"""wal.sync=interval: groups up to this are written on the loop's thread."""
 _UNSYNCED_BYTES_MAX: Final = 8 << 20
 _CLAIM_SECONDS: Final = 1.0
 """After so long without a group, an empty one states that the last groups are durable, so that damage to them is
@@ -169,8 +168,6 @@ class Wal:
         """Synced up to here; under wal.sync=interval behind what is acknowledged."""
         self._disk = disk
         self._immediate = disk.immediate
-        self._durable_now = disk.durable_now
-        self._inline = InlineWrites()
         self._options = options
         self._loop = loop
         self._clock = clock
@@ -464,26 +461,8 @@ class Wal:
                 else:
                     self._complete(group)
                 return
-        elif self._durable_now and not self._under_way and length <= _NOW_BYTES and self._inline.allowed(group.started):
-            self._write_on_loop(group, number, buffer, position)
-            return
         self._under_way.append(group)
         self._disk.write(number, buffer, length, position, lambda error: self._on_written(group, error))
-
-    def _write_on_loop(self, group: _Group, number: int, buffer: WriteBuffer, position: int) -> None:
-        """A small durable write; see inline.py. The caller delivers."""
-        began = self._clock.monotonic()
-        self._under_way.append(group)
-        try:
-            self._disk.write_now(number, buffer.view[: group.length], position)
-        except OSError as error:
-            self._fence(error)
-            return
-        ended = self._clock.monotonic()
-        self._inline.on_written(began, ended)
-        if group.buffer is not None:
-            self._count_sync(ended - began)
-        self._complete(group)
 
     def _on_written(self, group: _Group, error: OSError | None) -> None:
         if self.fenced is not None:
