@@ -159,6 +159,13 @@ class KafkaSettings(Section):
         ge=16 * KIB,
         le=16 * MIB,
     )
+    busy_poll_us: int = setting(
+        150,
+        "Microseconds that the broker looks for the next request before it sleeps, while few clients are connected and "
+        "it pays: lower latency for a client that sends one request after another. 0: never.",
+        ge=0,
+        le=10_000,
+    )
 
     @property
     def advertised(self) -> tuple[Listener, ...]:

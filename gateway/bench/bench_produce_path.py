@@ -81,10 +81,17 @@ async def measure(requests: int = 20_000) -> dict[str, float]:
             load(
                 None,
                 {},
-                [f"broker.data_dir={folder}", "kafka.listeners=PLAINTEXT://127.0.0.1:0", "http.listen=127.0.0.1:0",
-                 "wal.sync=interval", "engine.hot_bytes=268435456", "upload.bytes=1073741824", "upload.pressure_ratio=1"],
+                [
+                    f"broker.data_dir={folder}",
+                    "kafka.listeners=PLAINTEXT://127.0.0.1:0",
+                    "http.listen=127.0.0.1:0",
+                    "wal.sync=interval",
+                    "engine.hot_bytes=268435456",
+                    "upload.bytes=1073741824",
+                    "upload.pressure_ratio=1",
+                ],
             )
-        )  # fmt: skip
+        )
         await broker.start()
         await broker.membership.create_topics([NewTopic("bench", 16)], TopicDefaults())
         wal = broker.wal

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from tailrace_core.addresses import Listener
 from tailrace_core.settings import KafkaSettings
 from tailrace_engine.api import StorageEngine
+from tailrace_gateway.kafka.busy_poll import CONNECTIONS_MAX, BusyPoll
 from tailrace_gateway.kafka.connection import Connection, ConnectionLimits, Reply
 from tailrace_gateway.kafka.context import Call, Services
 from tailrace_gateway.kafka.receive import Inbox, ReceivePool
@@ -31,6 +32,7 @@ class KafkaServer:
         self.routes: Routes
         self.services: Services
         self.engine: StorageEngine
+        self.busy_poll: BusyPoll
         self.connections: dict[Connection, None] = {}
         self.connections_accepted = 0
         self.connections_closed: dict[str, int] = dict.fromkeys(
@@ -53,7 +55,8 @@ class KafkaServer:
         """Begin to accept connections."""
         self.services = services
         self.engine = services.engine
-        services.engine.on_completions = self.flush
+        self.busy_poll = BusyPoll(services.loop, services.clock, self._settings.busy_poll_us / 1_000_000)
+        services.engine.on_completions = self._on_completions
         services.engine.on_room = self._on_room
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         for server in self._servers:
@@ -111,6 +114,14 @@ class KafkaServer:
 
     def hold_back(self, connection: Connection) -> None:
         self._held_back.append(connection)
+
+    def _on_completions(self) -> None:
+        self._on_event()
+        self.flush()
+
+    def _on_event(self) -> None:
+        if len(self.connections) <= CONNECTIONS_MAX:
+            self.busy_poll.on_event()
 
     def _on_room(self) -> None:
         held, self._held_back = self._held_back, []
@@ -217,6 +228,7 @@ class _Protocol(asyncio.BufferedProtocol):
         connection = self._connection
         connection.active = True
         server.received_bytes += nbytes
+        server._on_event()
         try:
             connection.on_received(nbytes)
         except Exception:
