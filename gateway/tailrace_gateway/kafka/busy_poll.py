@@ -2,8 +2,8 @@
 
 A core that sleeps takes tens of microseconds to wake, on a virtual machine most of the latency of a client that sends
 one request after another. So after an event (bytes from a client, a group that became durable) the loop keeps asking
-for a short window, while few connections are open (many keep it awake by themselves) and for as long as that pays: after
-windows in which nothing came it stops for a while, so a quiet broker sleeps and a client with pauses costs little.
+for a short window, while few connections are open (many keep it awake by themselves) and as long as that pays. After
+windows in which nothing came it stops for a while: a quiet broker sleeps, and a client with pauses costs little.
 """
 
 from typing import Final
