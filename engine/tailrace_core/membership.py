@@ -173,7 +173,8 @@ class PlacedExtent(NamedTuple):
 
 
 class PartitionCatalog(Protocol):
-    """A partition's committed data: a sequence of extents in offset order, without gaps above log_start_offset.
+    """A partition's committed data: a sequence of extents in offset order, without gaps above log_start_offset but for
+    offsets that were given up (skip_offsets).
 
     It is the live state, not a copy: positions move when the log start does. Look up again after an await.
     """
@@ -347,6 +348,13 @@ class Membership(Protocol):
         """Move the log start up (never down) and drop the extents that end at or below it.
 
         It may pass committed_end. Returns the log start in force. Raises UnknownTopicId and UnknownTopicOrPartition.
+        """
+
+    async def skip_offsets(self, topic_id: TopicId, partition: int, end_offset: int) -> int:
+        """Give up the offsets from committed_end up to end_offset (exclusive): they are lost, and never used again.
+
+        The next extent begins at end_offset or later. Returns the committed_end in force. Raises UnknownTopicId and
+        UnknownTopicOrPartition.
         """
 
     async def expire_registrations(self, now_ms: int) -> list[ObjectRef]:

@@ -213,6 +213,10 @@ class HttpSettings(Section):
     listen: AddressSetting = setting(Address("127.0.0.1", 9644), "HOST:PORT of /healthz, /readyz and /metrics.")
 
 
+WAL_SEGMENTS_MAX: Final = 800
+"""A segment's header names all that are still needed."""
+
+
 class WalSettings(Section):
     """The direct-I/O write-ahead log."""
 
@@ -236,6 +240,11 @@ class WalSettings(Section):
 
     @model_validator(mode="after")
     def _segments_fit(self) -> Self:
+        if self.capacity_bytes > WAL_SEGMENTS_MAX * self.segment_bytes:
+            raise ValueError(
+                f"capacity_bytes = {self.capacity_bytes}: at most {WAL_SEGMENTS_MAX} segments "
+                f"(segment_bytes = {self.segment_bytes})"
+            )
         if self.capacity_bytes < 4 * self.segment_bytes:
             raise ValueError(
                 f"capacity_bytes = {self.capacity_bytes}: at least four segments (segment_bytes = {self.segment_bytes})"
@@ -360,7 +369,8 @@ class LogSettings(Section):
     )
     segment_bytes: int = setting(
         1 * GIB,
-        "Bytes after which a partition's active segment is sealed; the active segment is not subject to retention.",
+        "Largest batch of a partition, as in Kafka. Segments are what one upload holds of a partition (upload.bytes), "
+        "so this seals none; retention works on whole ones, and what is not uploaded is not subject to it.",
         kafka="log.segment.bytes",
         topic="segment.bytes",
         ge=1 * MIB,
@@ -368,7 +378,7 @@ class LogSettings(Section):
     )
     segment_ms: int = setting(
         604_800_000,
-        "Milliseconds after which a partition's active segment is sealed.",
+        "Accepted without effect: what is not uploaded is sealed after upload.interval_ms.",
         kafka="log.roll.ms",
         topic="segment.ms",
         ge=1,

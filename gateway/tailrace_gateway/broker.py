@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from tailrace_controller.client import open_local_controller
 from tailrace_core.addresses import Listener
+from tailrace_core.errors import DataCorrupt, InvalidSettings
 from tailrace_core.membership import Membership, TopicDeleted
 from tailrace_core.settings import Settings, memory_bytes
 from tailrace_core.telemetry import Registry, histogram
@@ -61,6 +63,7 @@ class Broker:
         loop = asyncio.get_running_loop()
         folder = settings.broker.data_dir.absolute()
         self._lock = lock_data_folder(folder)
+        _check_folder(folder)
         entropy = SystemEntropy()
         self.membership = membership = await open_local_controller(
             folder / "metadata.sqlite",
@@ -98,7 +101,10 @@ class Broker:
         self.server = server = KafkaServer(settings.kafka, _RECEIVE_BUDGET_BYTES)
         server.routes = routes = Routes(APIS, server.bind)
         for listener in settings.kafka.listeners:
-            port = await server.listen(listener)
+            try:
+                port = await server.listen(listener)
+            except OSError as error:
+                raise InvalidSettings(f"kafka.listeners: {listener} cannot be bound: {error}") from error
             self.listeners.append(Listener(listener.name, listener.host, port))
         endpoints = self._endpoints()
         begun = await membership.start_broker(settings.broker.node_id, settings.broker.rack, endpoints)
@@ -195,3 +201,15 @@ class Broker:
         await self.tier.close()
         await self.store.close()
         await self.membership.close()
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder whose metadata is gone while data is there: a new cluster would take that data for nobody's."""
+    if (folder / "metadata.sqlite").exists():
+        return
+    for data in (folder / "wal", folder / "objects" / "data"):
+        if data.is_dir() and any(data.iterdir()):
+            raise DataCorrupt(
+                f"{folder}: metadata.sqlite is missing, but {data} holds data that only it can place; "
+                "restore it, or begin with an empty folder"
+            )

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tailrace_core.settings import Settings
 
 
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 def parser() -> argparse.ArgumentParser:
     """What may be said on the command line."""
     top = argparse.ArgumentParser(
@@ -53,6 +56,11 @@ def settings_of(arguments: argparse.Namespace) -> "Settings":
     return load(arguments.config, os.environ, given)
 
 
+def _leave(number: int, frame: object) -> None:
+    """A stop during the start: nothing is acknowledged yet, so nothing is to be finished."""
+    raise SystemExit(0)
+
+
 async def serve(settings: "Settings") -> None:
     """Run a broker until SIGTERM or SIGINT."""
     import asyncio
@@ -61,10 +69,10 @@ async def serve(settings: "Settings") -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     broker = Broker(settings)
     await broker.start()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
     sys.stdout.write(f"{broker.banner()}\n")
     sys.stdout.flush()
     await stop.wait()
@@ -74,6 +82,8 @@ async def serve(settings: "Settings") -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit status: 0, or 1 with one line that says what is wrong."""
     parsed = parser().parse_args(arguments)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _leave)
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     import uvloop

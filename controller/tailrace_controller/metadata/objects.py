@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tailrace_controller.metadata import format as fmt
+from tailrace_controller.metadata.catalog import CatalogPartition
 from tailrace_controller.metadata.decision import Decision
 from tailrace_controller.metadata.image import Image
 from tailrace_core.errors import InvalidRequest, UnknownTopicId, UnknownTopicOrPartition
@@ -135,14 +136,27 @@ def _judge(
     return None
 
 
-def plan_trim(image: Image, topic_id: TopicId, partition: int, log_start_offset: int) -> Decision[int]:
-    """See core.membership.Membership.trim."""
+def _known_partition(image: Image, topic_id: TopicId, partition: int) -> CatalogPartition:
     topic = image.topic_by_id(topic_id)
     if topic is None:
         raise UnknownTopicId(f"No topic has the id {topic_id_text(topic_id)}.")
     if not 0 <= partition < topic.partition_count:
         raise UnknownTopicOrPartition(f"Topic '{topic.name}' has no partition {partition}.")
-    known = image.catalog.partition(topic_id, partition)
+    return image.catalog.partition(topic_id, partition)
+
+
+def plan_skip(image: Image, topic_id: TopicId, partition: int, end_offset: int) -> Decision[int]:
+    """See core.membership.Membership.skip_offsets."""
+    known = _known_partition(image, topic_id, partition)
+    if end_offset <= known.committed_end:
+        return Decision(known.committed_end)
+    state = fmt.PartitionState(known.log_start_offset, end_offset)
+    return Decision(end_offset, puts=((fmt.partition_key(topic_id, partition), fmt.encode_partition(state)),))
+
+
+def plan_trim(image: Image, topic_id: TopicId, partition: int, log_start_offset: int) -> Decision[int]:
+    """See core.membership.Membership.trim."""
+    known = _known_partition(image, topic_id, partition)
     if log_start_offset <= known.log_start_offset:
         return Decision(known.log_start_offset)
     state = fmt.PartitionState(log_start_offset, known.committed_end)

@@ -150,6 +150,12 @@ class LocalController:
             lambda: objects.plan_trim(self._image, topic_id, partition, log_start_offset),
         )
 
+    async def skip_offsets(self, topic_id: TopicId, partition: int, end_offset: int) -> int:
+        return await self._change(
+            frozenset([(topic_id, partition)]),
+            lambda: objects.plan_skip(self._image, topic_id, partition, end_offset),
+        )
+
     async def expire_registrations(self, now_ms: int) -> list[ObjectRef]:
         return await self._change(_EVERYTHING, lambda: objects.plan_expire_registrations(self._image, now_ms))
 

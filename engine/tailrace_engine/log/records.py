@@ -17,14 +17,17 @@ INFLATED_BYTES_MAX: Final = 128 << 20
 _XERIAL_MAGIC: Final = b"\x82SNAPPY\x00"
 
 
-def timestamps(batch: Buffer) -> Iterator[tuple[int, int]]:
-    """(offset, timestamp in ms) of each record, in order. Raises DataCorrupt."""
+def timestamps(batch: Buffer, inflated: Buffer | None = None) -> Iterator[tuple[int, int]]:
+    """(offset, timestamp in ms) of each record, in order. Raises DataCorrupt.
+
+    inflated: what inflate gave for the batch's records, where the caller has done that elsewhere.
+    """
     header = read_header(batch)
     if header.attributes & LOG_APPEND_TIME_BIT:
         for delta in range(header.record_count):
             yield header.base_offset + delta, header.max_timestamp_ms
         return
-    body = memoryview(inflate(header.codec, memoryview(batch)[HEADER_BYTES:]))
+    body = memoryview(inflated if inflated is not None else inflate(header.codec, memoryview(batch)[HEADER_BYTES:]))
     position = 0
     try:
         for _ in range(header.record_count):

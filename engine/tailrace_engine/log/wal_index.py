@@ -122,6 +122,10 @@ class WalIndex:
             place += 1
         return found
 
+    def bytes_below(self, offset: int) -> int:
+        """Bytes of the batches that end at or below offset."""
+        return sum(self._sizes[: self.find(offset)])
+
     def segments(self) -> dict[int, int]:
         """How many batches lie in each segment."""
         return count_segments(self._segments, 0, len(self._segments), int)

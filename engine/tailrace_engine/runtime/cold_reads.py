@@ -33,6 +33,16 @@ class ColdReads:
         """For readers alone."""
         self.corrupt_batches = 0
 
+    def next_offset(self, partition: Partition, offset: int) -> int:
+        """Where a read of offset begins: there, or after the offsets around it that were given up."""
+        if offset >= partition.tier_end_offset:
+            return offset
+        extents = self._membership.extents(partition.topic_id, partition.partition)
+        place = extents.index_at(offset)
+        if place >= len(extents):
+            return partition.tier_end_offset
+        return max(offset, extents[place].extent.base_offset)
+
     async def read(self, partition: Partition, offset: int, max_bytes: int) -> tuple[list[Buffer], int] | None:
         """Whole batches from the one that contains offset on, at least one; None where memory or nothing has it now.
 

@@ -250,6 +250,7 @@ class Engine:
     def on_durable(self, entries: list[BatchEntry]) -> None:
         """A group is in the WAL: watermarks move, waiters are told."""
         now_ms = self._clock.now_ms()
+        told: list[AppendWaiter] = []
         readable: dict[Partition, int] = {}
         for entry in entries:
             partition = cast(Partition, entry.owner)
@@ -267,12 +268,20 @@ class Engine:
             self.unuploaded_bytes += size
             waiting = partition.pending.queue
             while waiting and waiting[0][0] <= end_offset:
-                waiting.popleft()[1][0].on_durable()
+                told.append(waiting.popleft()[1][0])
             if partition.visibility_waiters:
                 readable[partition] = readable.get(partition, 0) + size
+        for waiter in told:
+            try:
+                waiter.on_durable()
+            except Exception:
+                logger.exception("an answer failed")  # its bug is not the others'
         for partition, size in readable.items():
             for reader in list(partition.visibility_waiters):
-                reader.on_visible(size)
+                try:
+                    reader.on_visible(size)
+                except Exception:
+                    logger.exception("an answer failed")
         if self.hot.bytes_used > self.hot.budget_bytes:
             self.hot.evict()
         if self.unuploaded_bytes >= self.upload_due_bytes:
@@ -316,14 +325,18 @@ class Engine:
         return found
 
     async def read_cold(self, partition: Partition, offset: int, max_bytes: int) -> tuple[list[Buffer], int]:
+        partition.state.check_fetch_offset(offset)
         for _ in range(_COLD_READ_TRIES):
             self._online(partition)
-            now = self.read(partition, offset, max_bytes, True)
+            begin = self.cold.next_offset(partition, offset)
+            now = self.read(partition, begin, max_bytes, True)
             if now is not None:
                 return now
-            found = await self.cold.read(partition, offset, max_bytes)
-            if self.must_hold_back:
-                self.maybe_hold_back()  # the read may have been the last use of a WAL segment
+            try:
+                found = await self.cold.read(partition, begin, max_bytes)
+            finally:
+                if self.must_hold_back:
+                    self.maybe_hold_back()  # the read may have been the last use of a WAL segment
             if found is not None:
                 return found
             await asyncio.sleep(0)
@@ -374,3 +387,12 @@ class Engine:
             partition.first_unuploaded_ms = self._clock.now_ms()
             self.unuploaded[partition] = None
         self.maybe_hold_back()
+
+    def catch_up(self, topic_id: TopicId, index: int) -> bool:
+        """Take over what the catalog has of the partition and this broker does not know of; whether there was any."""
+        partition = self.find(topic_id, index)
+        end_offset = self.membership.extents(topic_id, index).committed_end
+        if partition is None or end_offset <= partition.tier_end_offset:
+            return False
+        self.on_committed(topic_id, index, end_offset, partition.local_bytes_below(end_offset))
+        return True

@@ -294,6 +294,13 @@ class Partition:
         self.tier_end_offset = end_offset
         return dead, given_back
 
+    def local_bytes_below(self, end_offset: int) -> int:
+        """Bytes of the durable batches between the tier's end and end_offset."""
+        size = sum(entry.size for entry in self.hot_above_tier() if entry.end_offset <= end_offset)
+        if self.wal_index is not None:
+            size += self.wal_index.bytes_below(end_offset)
+        return size
+
     def wal_records(self) -> dict[int, int]:
         """Durable records that still keep WAL segments alive, per segment."""
         bases = self.hot_bases

@@ -89,6 +89,9 @@ class Retention:
                 await self._membership.trim(partition.topic_id, partition.partition, log_start_offset)
             except (UnknownTopicId, UnknownTopicOrPartition):
                 return  # deleted meanwhile
+            except TailraceError as error:
+                logger.warning("retention could not move the log start of %s: %s", partition.name, error)
+                return
             logger.info("retention moved the log start of %s to %d", partition.name, log_start_offset)
 
     async def sweep(self) -> None:
@@ -96,8 +99,16 @@ class Retention:
         now_ms = self._clock.now_ms()
         await self._membership.expire_registrations(now_ms)
         while unreferenced := await self._membership.objects_to_delete(now_ms, self._options.delete_grace_ms):
+            deleted = []
             for stored in unreferenced:
-                await self._store.delete(stored.key)
-            await self._membership.forget_objects([stored.object_id for stored in unreferenced])
-            self.objects_deleted += len(unreferenced)
-            self.bytes_deleted += sum(stored.size for stored in unreferenced)
+                try:
+                    await self._store.delete(stored.key)
+                except (TailraceError, OSError) as error:
+                    logger.warning("object %s could not be deleted, trying again: %s", stored.key, error)
+                else:
+                    deleted.append(stored)
+            await self._membership.forget_objects([stored.object_id for stored in deleted])
+            self.objects_deleted += len(deleted)
+            self.bytes_deleted += sum(stored.size for stored in deleted)
+            if len(deleted) < len(unreferenced):
+                return

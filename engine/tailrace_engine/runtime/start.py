@@ -7,6 +7,7 @@ partition goes offline, by name, instead of serving it.
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS: Final = 1.0
 _SUSPECTS_NAMED: Final = 100
+_LOST_RECORDS_MAX: Final = 1 << 24
+"""More records than one group of the WAL holds: where a group is unreadable, nobody knows how many offsets it took."""
+_HANDLED: Final = "handled"
+"""File in the quarantine: the WAL sequence before which damage was dealt with."""
 _QUARANTINE_BATCHES: Final = 1024
 """In one file: they pass through memory together."""
 
@@ -44,7 +49,14 @@ class EngineStart:
         """WAL records that nobody needs, per segment."""
         self._stranded: dict[Partition, list[tuple[int, int, int]]] = {}
         """Batches in the WAL of partitions that are offline: segment, position, size."""
+        self._stranded_end: dict[Partition, int] = {}
+        """Where the last of them ends."""
+        self._handled_sequence = 0
+        """WAL damage in groups before this one was dealt with at an earlier start."""
         self._kept_offline: dict[Partition, None] = {}
+        """Those with batches in quarantine since an earlier start."""
+        self._unloaded: dict[Partition, None] = {}
+        """Those whose newest object cannot be read."""
         self._started = clock.monotonic()
         self._told = self._started
         self._disk: ThreadDisk
@@ -76,7 +88,9 @@ class EngineStart:
                     partition.epochs, partition.producers = snapshot.decode(kept)
                     partition.epochs.drop_below(partition.state.log_start_offset)
         except (DataCorrupt, MissingObject) as error:
+            # The object may come back (a disk that was not mounted): nothing of these partitions is let go.
             for partition in partitions:
+                self._unloaded[partition] = None
                 self._take_offline(partition, DataCorrupt(f"{partition.name}: {error}"))
 
     def recover(self, directory: Path, options: WalOptions) -> None:
@@ -89,7 +103,8 @@ class EngineStart:
             logger.warning("%s", recovery.torn)
         for damage in recovery.damage:
             logger.error("%s", damage)
-        for lost in recovery.damaged():
+        new_damage = [damage for damage in recovery.damage if damage.end_sequence > self._handled_sequence]
+        for lost in dict.fromkeys(partition for damage in new_damage for partition in damage.partitions):
             damaged = self._engine.find(lost.topic_id, lost.partition)
             if damaged is not None:
                 why = "acknowledged records in the WAL are damaged"
@@ -134,12 +149,13 @@ class EngineStart:
         return wal
 
     async def quarantine(self, wal: Wal, directory: Path) -> None:
-        """Copy what the WAL holds of offline partitions to files of their own, and let the WAL go.
+        """Copy what the WAL holds of damaged partitions to files of their own, and let the WAL go.
 
-        While such a file is there, its partition stays offline at every start: moving it away accepts the loss.
+        While such a file is there, its partition stays offline at every start: moving it away accepts the loss. The
+        offsets that were given away are given up, so that none is used again, whatever becomes of the files.
         """
         for partition in self._engine.partitions():
-            if partition.damage is None:
+            if partition.damage is None or partition in self._unloaded:
                 continue
             spans = self._stranded.get(partition, [])
             index = partition.wal_index
@@ -150,16 +166,22 @@ class EngineStart:
                 continue
             for part, start in enumerate(range(0, max(len(spans), 1), _QUARANTINE_BATCHES)):
                 some = spans[start : start + _QUARANTINE_BATCHES]
-                name = f"{_quarantine_name(partition)}.{self.recovery.next_sequence:016x}.{part:06d}"
+                name = f"{_quarantine_name(partition)}.{partition.tier_end_offset:020d}.{part:06d}"
                 path = await wal.quarantine(directory, name, some)
                 logger.error("%s is offline: %d of its batches are in %s", partition.name, len(some), path)
-                for segment, _, _ in some:
-                    wal.mark_dead(segment)
+            lost_end = max(partition.state.log_end_offset, self._stranded_end.get(partition, 0)) + _LOST_RECORDS_MAX
+            await self._membership.skip_offsets(partition.topic_id, partition.partition, lost_end)
+            for segment, _, _ in spans:
+                wal.mark_dead(segment)
+        self._note_handled(directory)
 
     def keep_offline(self, directory: Path) -> None:
         """Take the partitions offline whose batches are in quarantine since an earlier start."""
         if not directory.is_dir():
             return
+        handled = directory / _HANDLED
+        if handled.exists():
+            self._handled_sequence = int(handled.read_text())
         held = {name.split(".", 1)[0] for name in sorted(path.name for path in directory.iterdir())}
         for partition in self._engine.partitions():
             if _quarantine_name(partition) in held:
@@ -171,6 +193,16 @@ class EngineStart:
                         f"move {_quarantine_name(partition)}.* away to serve the rest without them"
                     ),
                 )
+
+    def _note_handled(self, directory: Path) -> None:
+        """Damage in groups before this start's is dealt with, and is not to be found again at the next one."""
+        if not self.recovery.damage:
+            return
+        directory.mkdir(exist_ok=True)
+        with (directory / _HANDLED).open("w") as file:
+            file.write(str(self.recovery.next_sequence))
+            file.flush()
+            os.fsync(file.fileno())
 
     def _on_records(self, records: list[WalRecord]) -> None:
         find = self._engine.find
@@ -188,10 +220,12 @@ class EngineStart:
                 state.log_end_offset = base_offset
                 partition.recover(base_offset + header[6] + 1, header, segment, position, size, now_ms)
                 continue
-            if base_offset + header[6] + 1 <= partition.tier_end_offset and partition.damage is None:
+            end_offset = base_offset + header[6] + 1
+            if end_offset <= partition.tier_end_offset and partition not in self._unloaded:
                 dead[segment] = dead.get(segment, 0) + 1
                 continue
             self._stranded.setdefault(partition, []).append((segment, position, size))
+            self._stranded_end[partition] = end_offset
             self._take_offline(
                 partition,
                 DataCorrupt(

@@ -157,8 +157,23 @@ class Uploader:
         object_id = await self._object_id()
         key = f"data/{object_id:016x}"
         await self._membership.register_object(object_id, key, self._clock.now_ms() + _REGISTRATION_MS)
-        await self._store.put(key, built.parts)
+        await self._put(object_id, key, built)
         return await self._commit(object_id, key, built)
+
+    async def _put(self, object_id: int, key: str, built: BuiltObject) -> None:
+        """Put the object, and keep its registration standing meanwhile."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                renewing = group.create_task(self._renew(object_id))
+                await self._store.put(key, built.parts)
+                renewing.cancel()
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    async def _renew(self, object_id: int) -> None:
+        while True:
+            await asyncio.sleep(_REGISTRATION_MS / 3000)
+            await self._membership.renew_registration(object_id, self._clock.now_ms() + _REGISTRATION_MS)
 
     def _plan(self) -> list[tuple[Partition, int]]:
         """Which partitions, and up to which offset (exclusive); the longest waiting first."""
@@ -230,6 +245,7 @@ class Uploader:
             if reason is None:
                 self._engine.on_committed(extent.topic_id, extent.partition, extent.end_offset, extent.length)
             else:
+                progress |= self._engine.catch_up(extent.topic_id, extent.partition)
                 logger.warning(
                     "the catalog refused offsets %d to %d of an upload: %s",
                     extent.base_offset,

@@ -546,7 +546,7 @@ class Wal:
             return
         self._syncing = True
         covered = self._unsynced_bytes
-        sequence = self.acknowledged_sequence
+        sequence = self._next_sequence - 1  # writes and this sync pass through one queue, in order
         started = self._clock.monotonic()
         if self._sync_timer is not None:
             self._sync_timer.cancel()

@@ -35,6 +35,8 @@ class Services:
     routes: "Routes"
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     flush: Callable[[], None]
+    topics_in_creation: dict[str, None] = field(default_factory=dict)
+    """Asked for by Metadata requests, and not there yet."""
     producer_ids: ProducerIds = field(init=False)
     produce_latency: ProduceLatency = field(init=False)
     produce_successes: ProduceSuccesses = field(init=False)

@@ -240,7 +240,7 @@ class _Protocol(asyncio.BufferedProtocol):
         self._connection.on_writing_paused()
 
     def resume_writing(self) -> None:
-        self._connection.on_writing_resumed()
+        self._server._guard(self._connection, self._connection.on_writing_resumed)
         self._server.flush()
 
     def eof_received(self) -> bool:

@@ -8,6 +8,8 @@ Not done: sessions (every response says session 0, which is legal: clients then 
 as there is one broker; follower fetches (v15 replica state) are answered as a consumer's.
 """
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -31,26 +33,43 @@ from tailrace_gateway.kafka.schema.messages.fetch import (
 
 _READ_COMMITTED: Final = 1
 _EMPTY: Final = b""
+_NOTHING_WAIT_MS: Final = 500
+
+logger = logging.getLogger(__name__)
 
 
 class FetchReply(Reply):
     """One fetch: planned at once, and again when what it waits for is there."""
 
-    __slots__ = ("cold", "max_bytes", "missing_bytes", "request", "services", "timer", "watched")
+    __slots__ = (
+        "cold",
+        "cold_bytes",
+        "max_bytes",
+        "min_bytes",
+        "missing_bytes",
+        "request",
+        "services",
+        "timer",
+        "watched",
+    )
 
     services: Services
     request: FetchRequest
     max_bytes: int
+    min_bytes: int
     missing_bytes: int
     """What still has to become visible before it is worth a new look."""
     watched: Sequence[Partition]
     timer: Timer | None
     cold: list[tuple[Partition, FetchPartition, PartitionData]]
+    cold_bytes: int
+    """What is kept for them of the response's limit, so that hot partitions do not starve them."""
 
     def begin(self, services: Services, request: FetchRequest) -> None:
         self.services = services
         self.request = request
         self.max_bytes = min(request.max_bytes, services.settings.kafka.fetch_max_bytes)
+        self.min_bytes = min(request.min_bytes, self.max_bytes)
         self.watched = ()
         self.timer = None
         self.plan(request.max_wait_ms <= 0)
@@ -62,6 +81,7 @@ class FetchReply(Reply):
         total = 0
         watched: list[Partition] = []
         self.cold = []
+        self.cold_bytes = 0
         for topic in request.topics:
             found: list[PartitionData] = []
             response.responses.append(
@@ -81,11 +101,11 @@ class FetchReply(Reply):
         if self.cold:
             self._stop_waiting()
             self.services.spawn(self._read_cold(response, total))
-        elif answer_now or total >= request.min_bytes or not watched:
+        elif answer_now or total >= self.min_bytes or not watched:
             self._stop_waiting()
             self.send(response)
         else:
-            self._wait(watched, request.min_bytes - total)
+            self._wait(watched, self.min_bytes - total)
 
     def _partition(self, name: str, topic_id: bytes, ask: FetchPartition) -> Partition:
         engine = self.services.engine
@@ -101,11 +121,12 @@ class FetchReply(Reply):
         if ask.last_fetched_epoch >= 0 and _diverges(partition, ask, data):
             _describe(partition, data, self.request.isolation_level)
             return 0
-        limit = min(ask.partition_max_bytes, self.max_bytes - total)
+        limit = min(ask.partition_max_bytes, self.max_bytes - total - self.cold_bytes)
         found = self.services.engine.read(partition, ask.fetch_offset, limit, total == 0 and not self.cold)
         _describe(partition, data, self.request.isolation_level)
         if found is None:
             self.cold.append((partition, ask, data))
+            self.cold_bytes += max(limit, 0)
             return 0
         buffers, size = found
         if size:
@@ -114,23 +135,34 @@ class FetchReply(Reply):
 
     async def _read_cold(self, response: FetchResponse, total: int) -> None:
         """The partitions whose data is not in memory, in their order, until the response is full."""
-        for partition, ask, data in self.cold:
-            limit = min(ask.partition_max_bytes, self.max_bytes - total)
-            if limit <= 0 and total:
-                break
-            try:
-                buffers, size = await self.services.engine.read_cold(partition, ask.fetch_offset, max(limit, 0))
-            except TailraceError as error:
-                data.error_code = kafka_code(error)
-                data.high_watermark = data.last_stable_offset = -1
-                continue
-            if total and size > limit:
-                continue
-            if size:
-                data.records = RecordBuffers(buffers, size)
-                total += size
-        self.send(response)
+        try:
+            for partition, ask, data in self.cold:
+                limit = min(ask.partition_max_bytes, self.max_bytes - total)
+                if self.done or (limit <= 0 and total):
+                    break
+                total += await self._read_cold_partition(partition, ask, data, limit, total)
+            if not total and not self.done:
+                # Only offsets that were given up lie there: the client is not to ask again at once.
+                await asyncio.sleep(min(self.request.max_wait_ms, _NOTHING_WAIT_MS) / 1000)
+            self.send(response)
+        except Exception:
+            logger.exception("a Fetch request failed")
+            self.drop()
         self.services.flush()
+
+    async def _read_cold_partition(
+        self, partition: Partition, ask: FetchPartition, data: PartitionData, limit: int, total: int
+    ) -> int:
+        try:
+            buffers, size = await self.services.engine.read_cold(partition, ask.fetch_offset, max(limit, 0))
+        except TailraceError as error:
+            data.error_code = kafka_code(error)
+            data.high_watermark = data.last_stable_offset = -1
+            return 0
+        if not size or (total and size > limit):
+            return 0
+        data.records = RecordBuffers(buffers, size)
+        return size
 
     # --- waiting
 

@@ -68,7 +68,8 @@ def _create(services: Services, names: list[str], may_create: bool) -> list[Meta
             error = kafka_code(refused)
         else:
             error = answering(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-            if may_create and name not in INTERNAL_TOPICS:
+            if may_create and name not in INTERNAL_TOPICS and name not in services.topics_in_creation:
+                services.topics_in_creation[name] = None
                 new.append(NewTopic(name))
         answers.append(unknown_topic(name, NO_TOPIC_ID, error))
     if new:
@@ -79,9 +80,15 @@ def _create(services: Services, names: list[str], may_create: bool) -> list[Meta
 
 
 async def _create_topics(services: Services, new: list[NewTopic], defaults: TopicDefaults) -> None:
-    for topic, created in zip(new, await services.membership.create_topics(new, defaults), strict=True):
-        if isinstance(created, TailraceError):
-            logger.warning("topic %r was not created on demand: %s", topic.name, created)
+    try:
+        for topic, created in zip(new, await services.membership.create_topics(new, defaults), strict=True):
+            if isinstance(created, TailraceError):
+                logger.warning("topic %r was not created on demand: %s", topic.name, created)
+    except TailraceError as error:
+        logger.warning("topics were not created on demand: %s", error)
+    finally:
+        for topic in new:
+            services.topics_in_creation.pop(topic.name, None)
 
 
 API = Api(key=3, name="Metadata", versions=range(14), direct=handle)

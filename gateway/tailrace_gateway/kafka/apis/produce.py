@@ -135,6 +135,7 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
                 else:
                     partition = engine.partition(topic.name, data.index)
                 batch = _single_batch(partition, data.records, version, reply.client_id)
+                data.records = None  # a view of the receive buffer, which is to be given back
                 reply.waiting += 1
                 try:
                     base_offset, append_time_ms = engine.append(partition, batch, reply, len(answers) - 1)
@@ -147,7 +148,7 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
             answer.base_offset = base_offset
             answer.log_append_time_ms = append_time_ms
             answer.log_start_offset = log_start = partition.state.log_start_offset
-    if len(answers) == 1 and not reply.failed:
+    if len(answers) == len(topics) == 1 and not reply.failed:
         reply.encoded = services.produce_successes.encode(
             version, topic, answer.index, base_offset, append_time_ms, log_start
         )
