@@ -294,3 +294,22 @@ def test_acks_0_gets_no_response_and_an_error_closes_the_connection(broker: Any,
     assert broker.run(send("x"))[4:] == struct.pack(">i", 99)
     assert fetch(broker, ("x", 0, 0), max_wait_ms=20_000)[0].high_watermark == 1
     assert broker.run(send("missing")) == b""
+
+
+def test_a_topic_without_partitions_beside_one_that_succeeds_is_answered_as_it_was_asked(
+    broker: Any, record_batch: Any
+) -> None:
+    broker.topic("a")
+    broker.topic("b")
+    request = produce_request(("a", 0, record_batch([T0])))
+    request.topic_data.append(TopicProduceData(name="b", partition_data=[]))
+    response = broker.ask(request, 9)
+    told = [(topic.name, [part.error_code for part in topic.partition_responses]) for topic in response.responses]
+    assert told == [("a", [0]), ("b", [])]
+
+
+def test_min_bytes_beyond_what_a_response_may_hold_does_not_hold_it_back(broker: Any, record_batch: Any) -> None:
+    broker.topic("x")
+    produce(broker, ("x", 0, record_batch([T0])))
+    (part,) = fetch(broker, ("x", 0, 0), max_wait_ms=60_000, min_bytes=1 << 30, max_bytes=1)
+    assert part.records
