@@ -142,7 +142,7 @@ class FetchReply(Reply):
                     break
                 total += await self._read_cold_partition(partition, ask, data, limit, total)
             if not total and not self.done:
-                # Only offsets that were given up lie there: the client is not to ask again at once.
+                # Only errors, or offsets that were given up: the client is not to ask again at once.
                 await asyncio.sleep(min(self.request.max_wait_ms, _NOTHING_WAIT_MS) / 1000)
             self.send(response)
         except Exception:
