@@ -111,3 +111,15 @@ def test_files_of_writers_that_are_gone_are_removed_and_those_being_written_stay
         LocalStore(tmp_path)
         assert not leftover.exists()
         assert in_use.exists()
+
+
+def test_a_large_object_is_deleted_in_steps_and_entirely(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = LocalStore(tmp_path)
+        await store.put("data/large", [bytes(1 << 20)] * 9)
+        await store.delete("data/large")
+        assert await store.list_keys("") == []
+        await store.delete("data/large")
+        await store.close()
+
+    asyncio.run(run())
