@@ -1,6 +1,7 @@
 """Reads of what is not in memory: from the WAL, where un-uploaded batches were let go, and from the tier.
 
-All of it is the cold class: bounded in how many run at once, off the tail's path, awaited by tasks of those who lag.
+All of it is the cold class, off the tail's path, awaited by tasks of those who lag. How many reads of the WAL run at
+once is bounded here, GETs are in tier/gets.py.
 """
 
 import asyncio

@@ -315,3 +315,27 @@ def test_what_waits_longest_is_due_after_the_interval(tmp_path: Path) -> None:
             running.cancel()
 
     asyncio.run(run())
+
+
+def test_a_commit_that_the_broker_did_not_take_note_of_is_caught_up_with(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition()
+            await node.produce(partition, make_batch(), make_batch())
+            noted = node.engine.on_committed
+
+            def forget(*_: object) -> None:
+                raise RuntimeError("lost between the catalog and the broker")
+
+            node.engine.on_committed = forget  # type: ignore[method-assign]
+            with pytest.raises(RuntimeError):
+                await node.uploader.upload_once()
+            node.engine.on_committed = noted  # type: ignore[method-assign]
+            await node.produce(partition, make_batch())
+            await node.uploader.flush()
+            assert partition.tier_end_offset == 3
+            assert node.engine.unuploaded_bytes == 0
+            assert node.live_records() == 0
+            assert offsets_of(await node.read_all(partition)) == [0, 1, 2]
+
+    asyncio.run(run())

@@ -170,7 +170,6 @@ class Connection:
         "last_active",
         "listener",
         "peer",
-        "software",
         "stalled",
         "transport",
     )
@@ -182,7 +181,6 @@ class Connection:
         self.listener = listener
         """The listener's name: it decides which addresses the client is told."""
         self.peer = peer
-        self.software = ""
         self.active = True
         """Something was received since the last sweep."""
         self.last_active = 0.0
@@ -393,7 +391,7 @@ class Connection:
         return not self._replies
 
     def close(self, why: str, reason: str = "error") -> None:
-        """Close at once. Requests that wait are told by on_lost. reason is the metric's word for why."""
+        """Close at once. Requests that wait are told by Reply.on_closed. reason is the metric's word for why."""
         if not self.closed:
             self.closed_for = reason
             self.transport.abort()

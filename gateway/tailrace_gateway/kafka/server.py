@@ -45,7 +45,7 @@ class KafkaServer:
         self._settings = settings
         self._shared = bytearray(settings.receive_bytes)
         self._dirty: list[Connection] = []
-        self._held_back: list[Connection] = []
+        self._held_back: dict[Connection, None] = {}
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -113,7 +113,7 @@ class KafkaServer:
     # --- the connections' host
 
     def hold_back(self, connection: Connection) -> None:
-        self._held_back.append(connection)
+        self._held_back[connection] = None
 
     def _on_completions(self) -> None:
         self._on_event()
@@ -124,7 +124,7 @@ class KafkaServer:
             self.busy_poll.on_event()
 
     def _on_room(self) -> None:
-        held, self._held_back = self._held_back, []
+        held, self._held_back = self._held_back, {}
         for connection in held:
             connection.held_back = False
             self._guard(connection, connection.proceed)
@@ -160,6 +160,7 @@ class KafkaServer:
     def on_closed(self, connection: Connection) -> None:
         self.connections.pop(connection, None)
         self.connections_closed[connection.closed_for] += 1
+        self._held_back.pop(connection, None)
         if connection.stalled:
             self.pool.forget(connection)
 

@@ -27,7 +27,6 @@ def handle(call: Call, request: ApiVersionsRequest | None) -> ApiVersionsRespons
         name, version = request.client_software_name, request.client_software_version
         if not (_SOFTWARE.fullmatch(name) and _SOFTWARE.fullmatch(version)):
             return ApiVersionsResponse(error_code=answering(ErrorCode.INVALID_REQUEST))
-        call.connection.software = f"{name} {version}"
     return ApiVersionsResponse(api_keys=[_row(api) for api in call.services.routes.apis.values()])
 
 
