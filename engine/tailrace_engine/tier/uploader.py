@@ -5,8 +5,8 @@
 Never in another order: until the catalog has an object, its batches count as un-uploaded and keep their WAL segments.
 Only what lies below the high watermark is uploaded. Uploads of a broker follow one another, so the commits of a
 partition are in order; one object holds many partitions, and a partition with much to upload gets an object of its own.
-A failed upload is tried again, with back-off, for as long as the broker runs: the plan is made anew each time, and where the
-catalog refuses an extent because it has more than this broker knows, the broker catches up with it.
+A failed upload is tried again, with back-off, as long as the broker runs. The plan is made anew each time, and where
+the catalog refuses an extent because it has more than this broker knows, the broker catches up with it.
 """
 
 import asyncio
