@@ -131,10 +131,10 @@ def wal_write_flags(pid: int, wal: Path) -> dict[str, int]:
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = os.readlink(descriptor)
-        except FileNotFoundError:
-            continue
-        if Path(target).is_relative_to(wal):
             info = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
+        except FileNotFoundError:
+            continue  # closed between the listing and the look at it
+        if Path(target).is_relative_to(wal):
             flags = int(next(line.split()[1] for line in info.splitlines() if line.startswith("flags:")), 8)
             if flags & os.O_ACCMODE != os.O_RDONLY:
                 found[f"{descriptor.name} {target}"] = flags
