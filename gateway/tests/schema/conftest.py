@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tailrace_core.schema.declare import Array, Field, Message, Struct
 from tailrace_gateway.kafka import schema
-from tailrace_gateway.kafka.schema.declare import Array, Field, Message, Struct
 
 DATA_MESSAGES = [
     "ConsumerProtocolAssignment",

@@ -19,9 +19,9 @@ from kio.schema.errors import ErrorCode
 from kio.schema.index import schema_name_map
 from kio.serial import entity_writer
 
+from tailrace_core.schema import reference
+from tailrace_core.schema.declare import Field, Message, RecordBuffers, Struct, boolean, raw_records
 from tailrace_gateway.kafka import schema
-from tailrace_gateway.kafka.schema import reference
-from tailrace_gateway.kafka.schema.declare import Field, Message, RecordBuffers, Struct, boolean, raw_records
 from tailrace_gateway.kafka.schema.messages.headers import ResponseHeader
 
 Fill = Callable[[type[Message], int, int], Message]

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
+from tailrace_core.schema import reference
+from tailrace_core.schema.declare import Array, Message, Struct
+from tailrace_core.schema.writer import least_size
 from tailrace_gateway.kafka import schema
-from tailrace_gateway.kafka.schema import reference
-from tailrace_gateway.kafka.schema.declare import Array, Message, Struct
 from tailrace_gateway.kafka.schema.messages.heartbeat import HeartbeatRequest
-from tailrace_gateway.kafka.schema.writer import least_size
 
 Fill = Callable[[type[Message], int, int], Message]
 

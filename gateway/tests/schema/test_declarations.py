@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tailrace_core.schema.declare import Message, StructType, version_range
 from tailrace_gateway.kafka import schema
-from tailrace_gateway.kafka.schema.declare import Message, StructType, version_range
 
 APIS = list(csv.DictReader((Path(__file__).parent / "api_versions.tsv").read_text().splitlines(), delimiter="\t"))
 
@@ -68,7 +68,7 @@ from tailrace_gateway.kafka import schema
 def loaded():
     return sorted(m.rpartition(".")[2] for m in sys.modules if m.startswith("tailrace_gateway.kafka.schema.messages."))
 assert loaded() == []
-assert "tailrace_gateway.kafka.schema.compile" not in sys.modules
+assert "tailrace_core.schema.compile" not in sys.modules
 cls = schema.request(18)
 assert loaded() == ["api_versions"]
 cls.decoder(3)

@@ -11,8 +11,8 @@ import re
 from functools import cache
 from typing import Final
 
-from tailrace_gateway.kafka.schema.declare import Buffer, Message, RecordBuffers, Records, Struct
-from tailrace_gateway.kafka.schema.errors import DecodeError, EncodeError, UnknownMessage, UnsupportedVersion
+from tailrace_core.schema.declare import Buffer, Message, RecordBuffers, Records, Struct
+from tailrace_core.schema.errors import DecodeError, EncodeError, UnknownMessage, UnsupportedVersion
 
 __all__ = [
     "API_KEYS",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, f, int16, int32, int64
+from tailrace_core.schema.declare import Message, f, int16, int32, int64
 
 
 class AllocateProducerIdsRequest(Message, api_key=67, versions="0", flexible="0+"):

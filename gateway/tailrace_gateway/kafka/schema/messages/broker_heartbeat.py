@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, array, boolean, f, int16, int32, int64, uuid
+from tailrace_core.schema.declare import Message, array, boolean, f, int16, int32, int64, uuid
 
 
 class BrokerHeartbeatRequest(Message, api_key=63, versions="0-2", flexible="0+"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, binary, f, int16
+from tailrace_core.schema.declare import Message, binary, f, int16
 
 
 class EnvelopeRequest(Message, api_key=58, versions="0", flexible="0+"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, array, boolean, f, int8, int16, int32, string, uuid
+from tailrace_core.schema.declare import Message, array, boolean, f, int8, int16, int32, string, uuid
 
 
 class GetTelemetrySubscriptionsRequest(Message, api_key=71, versions="0", flexible="0+"):

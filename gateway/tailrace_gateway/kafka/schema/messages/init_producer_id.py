@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, boolean, f, int16, int32, int64, string
+from tailrace_core.schema.declare import Message, boolean, f, int16, int32, int64, string
 
 
 class InitProducerIdRequest(Message, api_key=22, versions="0-6", flexible="2+"):

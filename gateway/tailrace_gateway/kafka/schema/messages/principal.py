@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, boolean, f, string
+from tailrace_core.schema.declare import Message, boolean, f, string
 
 
 class DefaultPrincipalData(Message, versions="0", flexible="0+"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import (
+from tailrace_core.schema.declare import (
     Message,
     Records,
     Struct,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, binary, boolean, f, int8, int16, int32, uuid
+from tailrace_core.schema.declare import Message, binary, boolean, f, int8, int16, int32, uuid
 
 
 class PushTelemetryRequest(Message, api_key=72, versions="0", flexible="0+"):

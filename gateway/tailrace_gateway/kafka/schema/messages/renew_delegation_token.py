@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, binary, f, int16, int32, int64
+from tailrace_core.schema.declare import Message, binary, f, int16, int32, int64
 
 
 class RenewDelegationTokenRequest(Message, api_key=39, versions="1-2", flexible="2+"):

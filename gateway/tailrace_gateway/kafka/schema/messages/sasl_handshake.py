@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, array, f, int16, string
+from tailrace_core.schema.declare import Message, array, f, int16, string
 
 
 class SaslHandshakeRequest(Message, api_key=17, versions="0-1", flexible="none"):

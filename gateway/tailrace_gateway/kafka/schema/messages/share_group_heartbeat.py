@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, Struct, array, f, int16, int32, string, uuid
+from tailrace_core.schema.declare import Message, Struct, array, f, int16, int32, string, uuid
 
 
 class ShareGroupHeartbeatRequest(Message, api_key=76, versions="1", flexible="0+"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, Struct, array, f, int16, int32, int64, string
+from tailrace_core.schema.declare import Message, Struct, array, f, int16, int32, int64, string
 
 
 class TxnOffsetCommitRequestPartition(Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import Message, f, int16, int32, string
+from tailrace_core.schema.declare import Message, f, int16, int32, string
 
 
 class UnregisterBrokerRequest(Message, api_key=64, versions="0", flexible="0+"):

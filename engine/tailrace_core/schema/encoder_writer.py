@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import (
+from tailrace_core.schema.declare import (
     AnyKind,
     Array,
     Blob,
@@ -15,8 +15,8 @@ from tailrace_gateway.kafka.schema.declare import (
     string,
     uuid,
 )
-from tailrace_gateway.kafka.schema.wire import write_uvarint
-from tailrace_gateway.kafka.schema.writer import CodecWriter, is_compact, layout
+from tailrace_core.schema.wire import write_uvarint
+from tailrace_core.schema.writer import CodecWriter, is_compact, layout
 
 
 class EncoderWriter(CodecWriter):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias, dataclass_transform
 
-from tailrace_gateway.kafka.schema.errors import UnsupportedVersion
+from tailrace_core.schema.errors import UnsupportedVersion
 
 OPEN_END: Final = 1 << 15
 """Exclusive end of a range of versions that is still open: versions are int16."""
@@ -174,7 +174,7 @@ class Struct(metaclass=StructType):
     if not TYPE_CHECKING:
 
         def __init__(self, **values: object) -> None:
-            from tailrace_gateway.kafka.schema.compile import compile_constructor
+            from tailrace_core.schema.compile import compile_constructor
 
             cls = type(self)
             cls.__init__ = compile_constructor(cls)
@@ -233,7 +233,7 @@ class Message(Struct):
         if made is None:
             if version not in cls.versions:
                 raise UnsupportedVersion(f"{cls.__name__} has no version {version}")
-            from tailrace_gateway.kafka.schema import compile
+            from tailrace_core.schema import compile
 
             made = codecs[role, version] = getattr(compile, f"compile_{role}")(cls, version)
         return made

@@ -16,7 +16,7 @@ import construct
 from construct import Bytes, Construct, Flag, Float64b, Int8sb, Int16sb, Int16ub, Int32sb, Int64sb
 from construct import Struct as Sequence
 
-from tailrace_gateway.kafka.schema.declare import (
+from tailrace_core.schema.declare import (
     AnyKind,
     Array,
     Blob,
@@ -38,7 +38,7 @@ from tailrace_gateway.kafka.schema.declare import (
     uint16,
     uuid,
 )
-from tailrace_gateway.kafka.schema.errors import DecodeError, EncodeError, UnsupportedVersion
+from tailrace_core.schema.errors import DecodeError, EncodeError, UnsupportedVersion
 
 M = TypeVar("M", bound=Message)
 

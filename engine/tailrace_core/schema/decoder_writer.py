@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tailrace_gateway.kafka.schema.declare import (
+from tailrace_core.schema.declare import (
     AnyKind,
     Array,
     Blob,
@@ -14,7 +14,7 @@ from tailrace_gateway.kafka.schema.declare import (
     string,
     uuid,
 )
-from tailrace_gateway.kafka.schema.writer import CodecWriter, is_compact, layout, least_size
+from tailrace_core.schema.writer import CodecWriter, is_compact, layout, least_size
 
 
 class DecoderWriter(CodecWriter):

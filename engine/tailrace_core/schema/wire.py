@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tailrace_gateway.kafka.schema.declare import Buffer
-from tailrace_gateway.kafka.schema.errors import DecodeError
+from tailrace_core.schema.declare import Buffer
+from tailrace_core.schema.errors import DecodeError
 
 UVARINT_BYTES_MAX: Final = 5
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
-from tailrace_gateway.kafka.schema.declare import (
+from tailrace_core.schema.declare import (
     AnyKind,
     Array,
     Blob,
@@ -19,8 +19,8 @@ from tailrace_gateway.kafka.schema.declare import (
     RecordBuffers,
     Struct,
 )
-from tailrace_gateway.kafka.schema.errors import DecodeError, EncodeError
-from tailrace_gateway.kafka.schema.wire import bad_length, read_long_uvarint, read_uvarint, skip_tags, write_uvarint
+from tailrace_core.schema.errors import DecodeError, EncodeError
+from tailrace_core.schema.wire import bad_length, read_long_uvarint, read_uvarint, skip_tags, write_uvarint
 
 MISSING: Final = object()
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tailrace_gateway.kafka.schema.declare import Buffer, Message, Struct
-from tailrace_gateway.kafka.schema.decoder_writer import DecoderWriter
-from tailrace_gateway.kafka.schema.encoder_writer import EncoderWriter
-from tailrace_gateway.kafka.schema.writer import ConstructorWriter
+from tailrace_core.schema.declare import Buffer, Message, Struct
+from tailrace_core.schema.decoder_writer import DecoderWriter
+from tailrace_core.schema.encoder_writer import EncoderWriter
+from tailrace_core.schema.writer import ConstructorWriter
 
 
 def compile_decoder(cls: type[Message], version: int) -> Callable[[Buffer, int], tuple[Message, int]]:
