@@ -33,6 +33,94 @@ class CoordinatorNotAvailable(RetriableError):
     """No coordinator serves this id now."""
 
 
+class NotCoordinator(RetriableError):
+    """This broker does not coordinate this id (any more), or has lost what it decided. Find the coordinator again."""
+
+
+class CoordinatorLoadInProgress(RetriableError):
+    """The coordinator reads its state from the log. Try again shortly."""
+
+
+class InvalidGroupId(TailraceError):
+    """The group id is empty."""
+
+
+class GroupIdNotFound(TailraceError):
+    """There is no such group."""
+
+
+class NonEmptyGroup(TailraceError):
+    """The group has members; it can be changed like this only without."""
+
+
+class GroupSubscribedToTopic(TailraceError):
+    """Members of the group read this topic: its offsets are theirs."""
+
+
+class GroupMaxSizeReached(TailraceError):
+    """The group has as many members as are allowed."""
+
+
+class UnknownMemberId(TailraceError):
+    """The group has no such member. Join again with an empty member id."""
+
+
+class MemberIdRequired(TailraceError):
+    """Join again with the member id that this error carries (KIP-394)."""
+
+    def __init__(self, text: str, member_id: str) -> None:
+        super().__init__(text)
+        self.member_id = member_id
+
+
+class FencedInstanceId(TailraceError):
+    """Another member has taken over this group instance id (KIP-345). Stop."""
+
+
+class IllegalGeneration(TailraceError):
+    """The member speaks of another generation than the group's. Join again."""
+
+
+class RebalanceInProgress(TailraceError):
+    """The group is rebalancing. Join again."""
+
+
+class InconsistentGroupProtocol(TailraceError):
+    """The member's protocol type or protocols have nothing in common with the group's."""
+
+
+class InvalidSessionTimeout(TailraceError):
+    """The session timeout lies outside of what the broker allows."""
+
+
+class OffsetMetadataTooLarge(TailraceError):
+    """The text beside a committed offset is longer than offset.metadata.max.bytes."""
+
+
+class InvalidCommitOffsetSize(TailraceError):
+    """The commit is larger than one batch of the offsets topic may be."""
+
+
+class UnstableOffsetCommit(RetriableError):
+    """A transaction with offsets of this partition is not decided yet (KIP-447)."""
+
+
+class PolicyViolation(TailraceError):
+    """A rule of this broker or topic forbids what was asked."""
+
+
+class InternalTopic(TailraceError):
+    """The topic belongs to the broker: clients may read it, not write, create or shorten it."""
+
+
+class FetchSessionIdNotFound(RetriableError):
+    """No such fetch session (any more). Begin a new one (KIP-227)."""
+
+
+class InvalidFetchSessionEpoch(RetriableError):
+    """The session's requests do not follow each other. Begin a new one (KIP-227)."""
+
+
 class ThrottledByStorage(RetriableError):
     """The WAL or a memory budget is full until the object store takes data. Slow down."""
 

@@ -441,6 +441,56 @@ class LogSettings(Section):
         }
 
 
+class GroupSettings(Section):
+    """Consumer groups and the topic that keeps them."""
+
+    initial_rebalance_delay_ms: int = setting(
+        3_000,
+        "Milliseconds that the first members of an empty group wait for more, so that they are not rebalanced at once.",
+        kafka="group.initial.rebalance.delay.ms",
+        ge=0,
+        le=INT32_MAX,
+    )
+    session_timeout_ms_min: int = setting(
+        6_000, "Shortest session timeout that a member may ask for.", kafka="group.min.session.timeout.ms", ge=1
+    )
+    session_timeout_ms_max: int = setting(
+        1_800_000, "Longest session timeout that a member may ask for.", kafka="group.max.session.timeout.ms", ge=1
+    )
+    members_max: int = setting(INT32_MAX, "Most members of one group.", kafka="group.max.size", ge=1, le=INT32_MAX)
+    offset_metadata_bytes_max: int = setting(
+        4_096, "Longest text beside a committed offset, in bytes.", kafka="offset.metadata.max.bytes", ge=0
+    )
+    offsets_retention_minutes: int = setting(
+        10_080,
+        "Minutes that offsets are kept after their group has become empty (or after the last commit, without members).",
+        kafka="offsets.retention.minutes",
+        ge=1,
+    )
+    offsets_retention_check_interval_ms: int = setting(
+        600_000,
+        "Milliseconds between two looks for offsets that may go.",
+        kafka="offsets.retention.check.interval.ms",
+        ge=1,
+    )
+    offsets_topic_num_partitions: int = setting(
+        50,
+        "Partitions of __consumer_offsets, when it is created.",
+        kafka="offsets.topic.num.partitions",
+        ge=1,
+        le=10_000,
+    )
+
+    @model_validator(mode="after")
+    def _timeouts_are_ordered(self) -> Self:
+        if self.session_timeout_ms_min > self.session_timeout_ms_max:
+            raise ValueError(
+                f"session_timeout_ms_min ({self.session_timeout_ms_min}) must not be above "
+                f"session_timeout_ms_max ({self.session_timeout_ms_max})"
+            )
+        return self
+
+
 class LoggingSettings(Section):
     """What the process says about itself, on the standard error stream."""
 
@@ -462,6 +512,7 @@ class Settings(Section):
     cache: CacheSettings = CacheSettings()
     object_store: ObjectStoreSettings = ObjectStoreSettings()
     log: LogSettings = LogSettings()
+    groups: GroupSettings = GroupSettings()
     logging: LoggingSettings = LoggingSettings()
 
 

@@ -18,11 +18,21 @@ class ErrorCode(IntEnum):
     NOT_LEADER_OR_FOLLOWER = 6
     REQUEST_TIMED_OUT = 7
     MESSAGE_TOO_LARGE = 10
+    OFFSET_METADATA_TOO_LARGE = 12
+    COORDINATOR_LOAD_IN_PROGRESS = 14
     COORDINATOR_NOT_AVAILABLE = 15
+    NOT_COORDINATOR = 16
     INVALID_TOPIC_EXCEPTION = 17
     RECORD_LIST_TOO_LARGE = 18
     NOT_ENOUGH_REPLICAS = 19
     INVALID_REQUIRED_ACKS = 21
+    ILLEGAL_GENERATION = 22
+    INCONSISTENT_GROUP_PROTOCOL = 23
+    INVALID_GROUP_ID = 24
+    UNKNOWN_MEMBER_ID = 25
+    INVALID_SESSION_TIMEOUT = 26
+    REBALANCE_IN_PROGRESS = 27
+    INVALID_COMMIT_OFFSET_SIZE = 28
     INVALID_TIMESTAMP = 32
     UNSUPPORTED_VERSION = 35
     TOPIC_ALREADY_EXISTS = 36
@@ -31,17 +41,25 @@ class ErrorCode(IntEnum):
     INVALID_REPLICA_ASSIGNMENT = 39
     INVALID_CONFIG = 40
     INVALID_REQUEST = 42
+    POLICY_VIOLATION = 44
     OUT_OF_ORDER_SEQUENCE_NUMBER = 45
     INVALID_PRODUCER_EPOCH = 47
     INVALID_TXN_STATE = 48
     KAFKA_STORAGE_ERROR = 56
+    NON_EMPTY_GROUP = 68
+    GROUP_ID_NOT_FOUND = 69
     FETCH_SESSION_ID_NOT_FOUND = 70
     INVALID_FETCH_SESSION_EPOCH = 71
     FENCED_LEADER_EPOCH = 74
     UNKNOWN_LEADER_EPOCH = 75
     UNSUPPORTED_COMPRESSION_TYPE = 76
     OFFSET_NOT_AVAILABLE = 78
+    MEMBER_ID_REQUIRED = 79
+    GROUP_MAX_SIZE_REACHED = 81
+    FENCED_INSTANCE_ID = 82
+    GROUP_SUBSCRIBED_TO_TOPIC = 86
     INVALID_RECORD = 87
+    UNSTABLE_OFFSET_COMMIT = 88
     THROTTLING_QUOTA_EXCEEDED = 89
     UNKNOWN_TOPIC_ID = 100
     INCONSISTENT_TOPIC_ID = 103
@@ -50,14 +68,26 @@ class ErrorCode(IntEnum):
 
 
 KAFKA_CODES: Final[dict[type[errors.TailraceError], ErrorCode]] = {
+    errors.CoordinatorLoadInProgress: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
     errors.CoordinatorNotAvailable: ErrorCode.COORDINATOR_NOT_AVAILABLE,
     errors.CorruptBatch: ErrorCode.CORRUPT_MESSAGE,
     errors.DataCorrupt: ErrorCode.KAFKA_STORAGE_ERROR,
     errors.DataFolderInUse: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.FencedInstanceId: ErrorCode.FENCED_INSTANCE_ID,
     errors.FencedLeaderEpoch: ErrorCode.FENCED_LEADER_EPOCH,
+    errors.FetchSessionIdNotFound: ErrorCode.FETCH_SESSION_ID_NOT_FOUND,
     errors.FormatTooNew: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.GroupIdNotFound: ErrorCode.GROUP_ID_NOT_FOUND,
+    errors.GroupMaxSizeReached: ErrorCode.GROUP_MAX_SIZE_REACHED,
+    errors.GroupSubscribedToTopic: ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC,
+    errors.IllegalGeneration: ErrorCode.ILLEGAL_GENERATION,
+    errors.InconsistentGroupProtocol: ErrorCode.INCONSISTENT_GROUP_PROTOCOL,
     errors.InconsistentTopicId: ErrorCode.INCONSISTENT_TOPIC_ID,
+    errors.InternalTopic: ErrorCode.INVALID_TOPIC_EXCEPTION,
+    errors.InvalidCommitOffsetSize: ErrorCode.INVALID_COMMIT_OFFSET_SIZE,
     errors.InvalidConfig: ErrorCode.INVALID_CONFIG,
+    errors.InvalidFetchSessionEpoch: ErrorCode.INVALID_FETCH_SESSION_EPOCH,
+    errors.InvalidGroupId: ErrorCode.INVALID_GROUP_ID,
     errors.InvalidPartitions: ErrorCode.INVALID_PARTITIONS,
     errors.InvalidProducerEpoch: ErrorCode.INVALID_PRODUCER_EPOCH,
     errors.InvalidRecord: ErrorCode.INVALID_RECORD,
@@ -65,26 +95,35 @@ KAFKA_CODES: Final[dict[type[errors.TailraceError], ErrorCode]] = {
     errors.InvalidReplicationFactor: ErrorCode.INVALID_REPLICATION_FACTOR,
     errors.InvalidRequest: ErrorCode.INVALID_REQUEST,
     errors.InvalidRequiredAcks: ErrorCode.INVALID_REQUIRED_ACKS,
+    errors.InvalidSessionTimeout: ErrorCode.INVALID_SESSION_TIMEOUT,
     errors.InvalidSettings: ErrorCode.INVALID_CONFIG,
     errors.InvalidTimestamp: ErrorCode.INVALID_TIMESTAMP,
     errors.InvalidTopicName: ErrorCode.INVALID_TOPIC_EXCEPTION,
     errors.InvalidTransactionState: ErrorCode.INVALID_TXN_STATE,
+    errors.MemberIdRequired: ErrorCode.MEMBER_ID_REQUIRED,
     errors.MessageTooLarge: ErrorCode.MESSAGE_TOO_LARGE,
     errors.MissingObject: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.NonEmptyGroup: ErrorCode.NON_EMPTY_GROUP,
+    errors.NotCoordinator: ErrorCode.NOT_COORDINATOR,
     errors.NotEnoughReplicas: ErrorCode.NOT_ENOUGH_REPLICAS,
     errors.NotLeader: ErrorCode.NOT_LEADER_OR_FOLLOWER,
     errors.ObjectExists: ErrorCode.KAFKA_STORAGE_ERROR,
+    errors.OffsetMetadataTooLarge: ErrorCode.OFFSET_METADATA_TOO_LARGE,
     errors.OffsetNotAvailable: ErrorCode.OFFSET_NOT_AVAILABLE,
     errors.OffsetOutOfRange: ErrorCode.OFFSET_OUT_OF_RANGE,
     errors.OutOfOrderSequence: ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    errors.PolicyViolation: ErrorCode.POLICY_VIOLATION,
+    errors.RebalanceInProgress: ErrorCode.REBALANCE_IN_PROGRESS,
     errors.RecordListTooLarge: ErrorCode.RECORD_LIST_TOO_LARGE,
     errors.RequestTimedOut: ErrorCode.REQUEST_TIMED_OUT,
     errors.StorageUnavailable: ErrorCode.KAFKA_STORAGE_ERROR,
     errors.ThrottledByStorage: ErrorCode.THROTTLING_QUOTA_EXCEEDED,
     errors.TopicAlreadyExists: ErrorCode.TOPIC_ALREADY_EXISTS,
     errors.UnknownLeaderEpoch: ErrorCode.UNKNOWN_LEADER_EPOCH,
+    errors.UnknownMemberId: ErrorCode.UNKNOWN_MEMBER_ID,
     errors.UnknownTopicId: ErrorCode.UNKNOWN_TOPIC_ID,
     errors.UnknownTopicOrPartition: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    errors.UnstableOffsetCommit: ErrorCode.UNSTABLE_OFFSET_COMMIT,
     errors.UnsupportedCompression: ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
     errors.UnsupportedForVersion: ErrorCode.UNSUPPORTED_VERSION,
 }
