@@ -28,6 +28,7 @@ RETRIABLE_FOR_CLIENTS = {
     75,
     78,
     80,
+    88,
     89,
     97,
     98,
