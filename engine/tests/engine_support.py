@@ -202,9 +202,8 @@ class Node:
         if self.sim_seed is None:
             starting.recover(self.folder / "wal", self.options)
         else:
-            self.disk = self.disk or SimDisk(loop, Random(self.sim_seed), self.options.sync == "interval")
-            with patch("tailrace_engine.runtime.start.open_disk", lambda *_: self.disk):
-                starting.recover(self.folder / "wal", self.options)
+            disk = self.disk = self.disk or SimDisk(loop, Random(self.sim_seed), self.options.sync == "interval")
+            starting.recover(self.folder / "wal", self.options, lambda *_: disk)
         self.wal = starting.open_wal(int.from_bytes(self.entropy.bytes(4), "big"))
         await starting.quarantine(self.wal, self.folder / "quarantine")
         begun = await self.controller.start_broker(1, None, {"PLAINTEXT": ("127.0.0.1", 9092)})

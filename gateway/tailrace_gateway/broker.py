@@ -14,10 +14,10 @@ from tailrace_core.settings import Settings, memory_bytes
 from tailrace_core.telemetry import Registry, histogram
 from tailrace_engine.objects import MeasuredStore, open_store
 from tailrace_engine.runtime.engine import Engine
-from tailrace_engine.runtime.retention import Retention, RetentionOptions
-from tailrace_engine.runtime.start import EngineStart
-from tailrace_engine.tier.reader import TierReader, TierReaderOptions
-from tailrace_engine.tier.uploader import Uploader, UploadOptions
+from tailrace_engine.runtime.retention import RetentionOptions
+from tailrace_engine.runtime.storage import BrokerStorage, StorageOptions
+from tailrace_engine.tier.reader import TierReaderOptions
+from tailrace_engine.tier.uploader import UploadOptions
 from tailrace_engine.wal.writer import Wal, WalOptions
 from tailrace_gateway.gc_policy import GcPolicy
 from tailrace_gateway.kafka.apis import APIS
@@ -73,31 +73,12 @@ class Broker:
             (self.clock, self.commit_times),
         )
         self.store = MeasuredStore(open_store(settings.object_store.url_for(folder)), self.clock)
-        cache = settings.cache
-        self.tier = TierReader(
-            self.store,
-            self.clock,
-            TierReaderOptions(
-                cache_bytes=cache.cold_bytes,
-                block_bytes=cache.block_bytes,
-                bytes_per_second_max=cache.bandwidth_bytes_per_second,
-                read_ahead_bytes_min=cache.read_ahead_bytes_min,
-                read_ahead_bytes_max=cache.read_ahead_bytes_max,
-                read_ahead_budget_bytes=cache.read_ahead_budget_bytes,
-            ),
+        self.storage = storage = BrokerStorage(
+            folder, _storage_options(settings), self.store, membership, self.clock, entropy
         )
-        self.engine = engine = Engine(settings.engine.hot_bytes_for(memory_bytes()), self.tier, membership, self.clock)
-        start = EngineStart(engine, membership, self.clock)
-        await start.load()
-        start.keep_offline(folder / "quarantine")
-        wal = settings.wal
-        start.recover(
-            folder / "wal",
-            WalOptions(wal.backend, wal.sync, wal.sync_interval_ms, wal.segment_bytes, wal.capacity_bytes),
-        )
-        self.wal_damage = len(start.recovery.damage)
-        self.wal = start.open_wal(int.from_bytes(entropy.bytes(4), "big"))
-        await start.quarantine(self.wal, folder / "quarantine")
+        self.tier, self.engine = storage.tier, storage.engine
+        await storage.recover()
+        self.wal, self.wal_damage = storage.wal, storage.wal_damage
         self.server = server = KafkaServer(settings.kafka, _RECEIVE_BUDGET_BYTES)
         server.routes = routes = Routes(APIS, server.bind)
         for listener in settings.kafka.listeners:
@@ -108,12 +89,12 @@ class Broker:
             self.listeners.append(Listener(listener.name, listener.host, port))
         endpoints = self._endpoints()
         begun = await membership.start_broker(settings.broker.node_id, settings.broker.rack, endpoints)
-        engine.start(self.wal, begun.leader_epoch)
+        storage.start(settings.broker.node_id, begun)
         metadata = MetadataCache(membership.image)
         membership.subscribe(lambda event: metadata.forget(event.topic) if isinstance(event, TopicDeleted) else None)
         self.services = services = Services(
             settings=settings,
-            engine=engine,
+            engine=self.engine,
             membership=membership,
             clock=self.clock,
             loop=loop,
@@ -122,31 +103,11 @@ class Broker:
             spawn=server.spawn,
             flush=server.flush,
         )
-        self.uploader = Uploader(
-            engine,
-            self.store,
-            membership,
-            UploadOptions(settings.upload.bytes, settings.upload.interval_ms, settings.upload.pressure_ratio),
-            self.clock,
-            settings.broker.node_id,
-            begun.broker_epoch,
-        )
-        self.retention = Retention(
-            engine,
-            self.store,
-            membership,
-            RetentionOptions(
-                settings.log.retention_check_interval_ms,
-                settings.object_store.sweep_interval_ms,
-                settings.object_store.delete_grace_ms,
-                settings.engine.producer_id_expiration_ms,
-            ),
-            self.clock,
-        )
+        self.uploader, self.retention = storage.uploader, storage.retention
         self.http = await start_http(settings.http.listen.host, settings.http.listen.port, self._http_routes())
         await server.start(services)
-        server.spawn(self.uploader.run())
-        server.spawn(self.retention.run())
+        for job in storage.jobs():
+            server.spawn(job)
         self.ready = True
         self.start_seconds = process_age_seconds()
         self.gc_policy.start()
@@ -201,6 +162,29 @@ class Broker:
         await self.tier.close()
         await self.store.close()
         await self.membership.close()
+
+
+def _storage_options(settings: Settings) -> StorageOptions:
+    cache, wal, upload = settings.cache, settings.wal, settings.upload
+    return StorageOptions(
+        hot_bytes=settings.engine.hot_bytes_for(memory_bytes()),
+        tier=TierReaderOptions(
+            cache_bytes=cache.cold_bytes,
+            block_bytes=cache.block_bytes,
+            bytes_per_second_max=cache.bandwidth_bytes_per_second,
+            read_ahead_bytes_min=cache.read_ahead_bytes_min,
+            read_ahead_bytes_max=cache.read_ahead_bytes_max,
+            read_ahead_budget_bytes=cache.read_ahead_budget_bytes,
+        ),
+        wal=WalOptions(wal.backend, wal.sync, wal.sync_interval_ms, wal.segment_bytes, wal.capacity_bytes),
+        upload=UploadOptions(upload.bytes, upload.interval_ms, upload.pressure_ratio),
+        retention=RetentionOptions(
+            settings.log.retention_check_interval_ms,
+            settings.object_store.sweep_interval_ms,
+            settings.object_store.delete_grace_ms,
+            settings.engine.producer_id_expiration_ms,
+        ),
+    )
 
 
 def _check_folder(folder: Path) -> None:

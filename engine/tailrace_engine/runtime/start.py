@@ -8,16 +8,16 @@ partition goes offline, by name, instead of serving it.
 import asyncio
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from tailrace_core.errors import DataCorrupt, MissingObject, TailraceError
 from tailrace_core.ids import TopicPartition, topic_id_text
 from tailrace_core.membership import Membership
-from tailrace_core.ports import Clock
+from tailrace_core.ports import Clock, Loop
+from tailrace_engine.disk.port import Disk
 from tailrace_engine.disk.probe import open_disk
-from tailrace_engine.disk.threads import ThreadDisk
 from tailrace_engine.log.wal_index import ENTRY_BYTES
 from tailrace_engine.runtime import snapshot
 from tailrace_engine.runtime.engine import Engine
@@ -59,7 +59,7 @@ class EngineStart:
         """Those whose newest object cannot be read."""
         self._started = clock.monotonic()
         self._told = self._started
-        self._disk: ThreadDisk
+        self._disk: Disk
         self._options: WalOptions
         self.recovery: Recovery
 
@@ -93,8 +93,10 @@ class EngineStart:
                 self._unloaded[partition] = None
                 self._take_offline(partition, DataCorrupt(f"{partition.name}: {error}"))
 
-    def recover(self, directory: Path, options: WalOptions) -> None:
-        """Read the WAL. Blocks, and says so when it takes longer than a second."""
+    def recover(
+        self, directory: Path, options: WalOptions, open_disk: Callable[[Path, str, str, Loop], Disk] = open_disk
+    ) -> None:
+        """Read the WAL. Blocks, and says so when it takes longer than a second. open_disk: see disk/probe.py."""
         loop = asyncio.get_running_loop()
         self._options = options
         self._disk = open_disk(directory, options.backend, options.sync, loop)
