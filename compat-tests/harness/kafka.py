@@ -18,6 +18,9 @@ VERSION = "4.3.1"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tailrace" / f"kafka-{VERSION}"
 CLUSTER_ID = "dGFpbHJhY2UtY29tcGF0MA"
 
+SHARED_SETTINGS = (Setting.NUM_PARTITIONS, Setting.INITIAL_REBALANCE_DELAY_MS)
+"""Settings of Kafka's names: handed on."""
+
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>tailrace.compat</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging>
@@ -97,6 +100,7 @@ class Kafka(Broker):
             "group.initial.rebalance.delay.ms": 0,
             "num.recovery.threads.per.data.dir": 2,
             **({"log.flush.interval.messages": 1} if synced else {}),
+            **{key.value: value for key, value in self.settings.items() if key in SHARED_SETTINGS},
         }
         path = self.folder / "server.properties"
         path.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))

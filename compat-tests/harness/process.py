@@ -36,6 +36,8 @@ class Setting(enum.StrEnum):
     HOT_BYTES = "engine.hot_bytes"
     UPLOAD_BYTES = "upload.bytes"
     UPLOAD_INTERVAL_MS = "upload.interval_ms"
+    NUM_PARTITIONS = "num.partitions"
+    INITIAL_REBALANCE_DELAY_MS = "group.initial.rebalance.delay.ms"
 
 
 Settings = Mapping[Setting, str | int]
