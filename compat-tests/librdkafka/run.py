@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness.kafka import Kafka
 from harness.tailrace import Tailrace
-from librdkafka.suite import SETTINGS, read_tests, run_test, test_runner
+from librdkafka.suite import SETTINGS, read_tests, run_test, built_runner
 
 TIMEOUT = 290
 
@@ -31,7 +31,7 @@ def main() -> int:
     listed = {test.number: test for test in read_tests("tests.all")}
     allowed = {test.number for test in read_tests("tests.allow")}
     numbers = arguments.tests or list(listed)
-    test_runner()
+    built_runner()
     logs = arguments.logs or Path(tempfile.mkdtemp(prefix="librdkafka-"))
     logs.mkdir(parents=True, exist_ok=True)
     outcomes: dict[str, list[tuple[int | None, float]]] = {number: [] for number in numbers}

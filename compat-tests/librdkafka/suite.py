@@ -51,7 +51,7 @@ def read_tests(name: str) -> list[Allowed]:
     return [Allowed(words[0], int(words[1])) for words in lines if words]
 
 
-def test_runner() -> Path:
+def built_runner() -> Path:
     """The built test program. Builds it on first use (two minutes), from Debian's libraries that setup.sh installs."""
     program = SOURCES / "tests" / "test-runner"
     if program.exists():
@@ -86,7 +86,7 @@ def run(command: list[str], folder: Path) -> None:
 
 def run_test(number: str, bootstrap: str, folder: Path, timeout: float) -> Outcome:
     """Run one test in a process of its own; what it prints goes to folder/NUMBER.log."""
-    program = test_runner()
+    program = built_runner()
     conf = folder / f"{number}.conf"
     conf.write_text(f"bootstrap.servers={bootstrap}\ntest.topic.random=true\n")
     log = folder / f"{number}.log"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness.process import Broker
-from librdkafka.suite import SETTINGS, Allowed, read_tests, run_test, test_runner
+from librdkafka.suite import SETTINGS, Allowed, read_tests, run_test, built_runner
 
 QUICK_SECONDS = 3
 """Tests that take Apache Kafka no longer than this are part of the smoke run."""
@@ -20,7 +20,7 @@ ALLOWED = read_tests("tests.allow")
 
 @pytest.fixture(scope="session")
 def suite_broker(start_broker, tmp_path_factory: pytest.TempPathFactory) -> Broker:  # type: ignore[no-untyped-def]
-    test_runner()
+    built_runner()
     broker: Broker = start_broker(tmp_path_factory.mktemp("librdkafka"), SETTINGS)
     return broker
 
