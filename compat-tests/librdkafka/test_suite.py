@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness.process import Broker
-from librdkafka.suite import SETTINGS, Allowed, read_tests, run_test, built_runner
+from librdkafka.suite import SETTINGS, Allowed, built_runner, read_tests, run_test
 
 QUICK_SECONDS = 3
 """Tests that take Apache Kafka no longer than this are part of the smoke run."""
