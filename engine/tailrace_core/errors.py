@@ -121,6 +121,10 @@ class InvalidFetchSessionEpoch(RetriableError):
     """The session's requests do not follow each other. Begin a new one (KIP-227)."""
 
 
+class FetchSessionTopicIdError(RetriableError):
+    """The session names topics otherwise, by id or by name. Begin a new one (KIP-516)."""
+
+
 class ThrottledByStorage(RetriableError):
     """The WAL or a memory budget is full until the object store takes data. Slow down."""
 

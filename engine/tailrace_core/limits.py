@@ -17,3 +17,8 @@ LOG_REPEATS_MAX: Final = 5
 """Noisy records (those that one client or one disk can cause by the thousand) of one place in the code ..."""
 LOG_REPEATS_SECONDS: Final = 10.0
 """... within this time; the rest are counted and told with the next one."""
+
+FETCH_SESSION_EVICTION_MS: Final = 120_000
+"""How long a fetch session is unused before another may take its place: Kafka's (KIP-227)."""
+FETCH_SESSION_PARTITIONS_MAX: Final = 250_000
+"""Partitions of all fetch sessions together; one takes some 500 bytes."""

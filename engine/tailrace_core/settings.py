@@ -13,6 +13,7 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
@@ -70,6 +71,24 @@ def _only(built: str, why: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _connection_overrides(value: object) -> tuple[tuple[str, int], ...]:
+    """IP:COUNT, the last colon separates: IPv6 addresses have colons themselves, in brackets or not."""
+    items = value.split(",") if isinstance(value, str) else value
+    found = []
+    for item in items if isinstance(items, list | tuple) else [items]:
+        if isinstance(item, tuple | list):
+            item = ":".join(map(str, item))
+        if not (text := str(item).strip()):
+            continue
+        host, _, count = text.rpartition(":")
+        try:
+            found.append((str(ip_address(host.strip("[]"))), int(count)))
+        except ValueError:
+            raise ValueError(f"allowed: IP:COUNT, not {text!r}") from None
+    return tuple(found)
+
+
+ConnectionOverridesSetting = Annotated[tuple[tuple[str, int], ...], PlainValidator(_connection_overrides)]
 AddressSetting = Annotated[Address, PlainValidator(parse_address)]
 ListenersSetting = Annotated[tuple[Listener, ...], PlainValidator(parse_listeners)]
 OptionalListenersSetting = Annotated[tuple[Listener, ...] | None, PlainValidator(_empty_is_none(parse_listeners))]
@@ -115,6 +134,30 @@ class KafkaSettings(Section):
         "A connection without traffic for so many milliseconds is closed. -1: never.",
         kafka="connections.max.idle.ms",
         ge=-1,
+    )
+    connections_max: int = setting(
+        INT32_MAX,
+        "Connections of all clients together; a further one is closed at once.",
+        kafka="max.connections",
+        ge=0,
+    )
+    connections_per_ip_max: int = setting(
+        INT32_MAX,
+        "Connections of one client address; a further one is closed at once.",
+        kafka="max.connections.per.ip",
+        ge=0,
+    )
+    connections_per_ip_overrides: ConnectionOverridesSetting = setting(
+        (),
+        "Addresses with another limit than connections_per_ip_max: IP:COUNT, several with commas or as a list.",
+        kafka="max.connections.per.ip.overrides",
+    )
+    fetch_session_slots_max: int = setting(
+        1_000,
+        "Incremental fetch sessions that are kept; beyond, clients send full fetches. 0: none.",
+        kafka="max.incremental.fetch.session.cache.slots",
+        ge=0,
+        le=100_000,
     )
     auto_create_topics_enable: bool = setting(
         True, "Make a topic when a client asks for one that is not there.", kafka="auto.create.topics.enable"

@@ -63,6 +63,7 @@ class ErrorCode(IntEnum):
     THROTTLING_QUOTA_EXCEEDED = 89
     UNKNOWN_TOPIC_ID = 100
     INCONSISTENT_TOPIC_ID = 103
+    FETCH_SESSION_TOPIC_ID_ERROR = 106
     MISMATCHED_ENDPOINT_TYPE = 114
     UNSUPPORTED_ENDPOINT_TYPE = 115
 
@@ -76,6 +77,7 @@ KAFKA_CODES: Final[dict[type[errors.TailraceError], ErrorCode]] = {
     errors.FencedInstanceId: ErrorCode.FENCED_INSTANCE_ID,
     errors.FencedLeaderEpoch: ErrorCode.FENCED_LEADER_EPOCH,
     errors.FetchSessionIdNotFound: ErrorCode.FETCH_SESSION_ID_NOT_FOUND,
+    errors.FetchSessionTopicIdError: ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR,
     errors.FormatTooNew: ErrorCode.KAFKA_STORAGE_ERROR,
     errors.GroupIdNotFound: ErrorCode.GROUP_ID_NOT_FOUND,
     errors.GroupMaxSizeReached: ErrorCode.GROUP_MAX_SIZE_REACHED,
