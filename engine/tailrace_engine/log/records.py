@@ -1,4 +1,4 @@
-"""Walking the records of one batch: only where a rule needs it (search by time). Pure.
+"""Walking the records of one batch: only where a rule needs it (search by time, coordinators). Pure.
 
 Compressed batches are inflated within a bound, never by trust in a header.
 """
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import cramjam
 
-from tailrace_core.batch import HEADER_BYTES, LOG_APPEND_TIME_BIT, Buffer, read_header
+from tailrace_core.batch import HEADER_BYTES, LOG_APPEND_TIME_BIT, BatchHeader, Buffer, read_header
 from tailrace_core.errors import DataCorrupt
 
 INFLATED_BYTES_MAX: Final = 128 << 20
@@ -38,6 +38,61 @@ def timestamps(batch: Buffer, inflated: Buffer | None = None) -> Iterator[tuple[
             yield header.base_offset + offset_delta, header.base_timestamp_ms + timestamp_delta
             if not position <= end <= len(body):
                 raise DataCorrupt(f"a record of {length} bytes in the batch at offset {header.base_offset}")
+            position = end
+    except IndexError as error:
+        raise DataCorrupt(f"the batch at offset {header.base_offset} ends inside a record") from error
+
+
+def keys_and_values(batch: Buffer, header: BatchHeader) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """Key and value of each record, in order; None where it is null. Raises DataCorrupt.
+
+    The batch matches its CRC, so that what is read here is what was written.
+    """
+    body = memoryview(batch)[HEADER_BYTES:]
+    # Indexing and slicing bytes is twice as fast as a view's.
+    data = bytes(inflate(header.codec, body))
+    size = len(data)
+    position = 0
+    try:
+        for _ in range(header.record_count):
+            # Varints of one byte, the usual ones, are read in place: three of the six always are.
+            length = data[position]
+            position += 1
+            if length > 0x7F:
+                length, position = _varint(data, position - 1)
+            else:
+                length >>= 1
+            end = position + length
+            position += 1  # the attributes
+            while data[position] > 0x7F:  # the timestamp delta
+                position += 1
+            position += 1
+            while data[position] > 0x7F:  # the offset delta
+                position += 1
+            position += 1
+            length = data[position]
+            position += 1
+            if length > 0x7F:
+                length, position = _varint(data, position - 1)
+            else:
+                length = (length >> 1) ^ -(length & 1)
+            key = None
+            if length >= 0:
+                key = data[position : position + length]
+                position += length
+            length = data[position]
+            position += 1
+            if length > 0x7F:
+                length, position = _varint(data, position - 1)
+            else:
+                length = (length >> 1) ^ -(length & 1)
+            value = None
+            if length >= 0:
+                value = data[position : position + length]
+                position += length
+            if not position < end <= size:
+                raise DataCorrupt(f"a record ends outside of the batch at offset {header.base_offset}")
+            yield key, value
             position = end
     except IndexError as error:
         raise DataCorrupt(f"the batch at offset {header.base_offset} ends inside a record") from error
@@ -102,7 +157,7 @@ def _snappy_block(block: memoryview) -> bytes:
     return bytes(cramjam.snappy.decompress_raw(bytes(block)))
 
 
-def _uvarint(buffer: memoryview, position: int) -> tuple[int, int]:
+def _uvarint(buffer: bytes | memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = buffer[position]
@@ -115,6 +170,6 @@ def _uvarint(buffer: memoryview, position: int) -> tuple[int, int]:
             raise DataCorrupt("a varint of more than 10 bytes")
 
 
-def _varint(buffer: memoryview, position: int) -> tuple[int, int]:
+def _varint(buffer: bytes | memoryview, position: int) -> tuple[int, int]:
     value, position = _uvarint(buffer, position)
     return (value >> 1) ^ -(value & 1), position
