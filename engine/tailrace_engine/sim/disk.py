@@ -15,6 +15,7 @@ from tailrace_engine.disk.port import BLOCK_BYTES, Done, WriteBuffer
 from tailrace_engine.wal.recovery import SegmentSource
 
 SECTOR_BYTES: Final = 512
+DELAY_SECONDS: Final = (0.00005, 0.0005)
 
 
 class _MemorySource:
@@ -29,13 +30,28 @@ class _MemorySource:
         return len(data)
 
 
+def _nobody(what: str) -> None:
+    """Hears of nothing."""
+
+
 class SimDisk:
     """The simulated form of disk.port.Disk."""
 
     name = "sim"
 
-    def __init__(self, loop: Loop, random: Random, immediate: bool = False, capacity_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        random: Random,
+        immediate: bool = False,
+        capacity_bytes: int | None = None,
+        on_event: Callable[[str], object] = _nobody,
+    ) -> None:
+        """capacity_bytes: of all files together. on_event is told what is done."""
         self.immediate = immediate
+        self.capacity_bytes = capacity_bytes
+        self.delay_seconds = DELAY_SECONDS
+        """How long an operation takes, at least and at most."""
         self.files: dict[int, bytearray] = {}
         """What readers see, by file number."""
         self.write_failure: OSError | None = None
@@ -45,7 +61,9 @@ class SimDisk:
         """Every write from now on writes only a part, and says so."""
         self._loop = loop
         self._random = random
-        self._capacity_bytes = capacity_bytes
+        self._on_event = on_event
+        self._preparing: dict[int, int] = {}
+        """Files that are being made: number, size."""
         self._durable: dict[int, bytearray] = {}
         self._volatile: dict[int, tuple[int, int, bytes]] = {}
         """Writes that a power cut may take: number, position, bytes; in the order they were begun."""
@@ -85,9 +103,12 @@ class SimDisk:
                 content[position + start : position + start + SECTOR_BYTES] = data[start : start + SECTOR_BYTES]
 
     def _reborn(self, contents: dict[int, bytearray], loop: Loop) -> "SimDisk":
-        disk = SimDisk(loop, self._random, self.immediate, self._capacity_bytes)
+        disk = SimDisk(loop, self._random, self.immediate, self.capacity_bytes, self._on_event)
         disk.files = {number: bytearray(content) for number, content in contents.items()}
-        disk._durable = {number: bytearray(content) for number, content in contents.items()}
+        for number, size in self._preparing.items():
+            if self._random.random() < 0.5:
+                disk.files[number] = bytearray(self._random.randint(0, size // SECTOR_BYTES) * SECTOR_BYTES)
+        disk._durable = {number: bytearray(content) for number, content in disk.files.items()}
         return disk
 
     # The port.
@@ -100,13 +121,18 @@ class SimDisk:
             self._durable[number] = bytearray(self.files[number])
 
     def prepare(self, number: int, size: int, on_done: Done) -> None:
+        self._preparing[number] = size
+
         def finish() -> None:
+            del self._preparing[number]
             used = sum(len(content) for content in self.files.values())
-            if self._capacity_bytes is not None and used + size > self._capacity_bytes:
+            if self.capacity_bytes is not None and used + size > self.capacity_bytes:
+                self._on_event(f"is full: no segment {number}")
                 on_done(OSError(errno.ENOSPC, "the simulated disk is full"))
                 return
             self.files[number] = bytearray(size)
             self._durable[number] = bytearray(size)
+            self._on_event(f"made segment {number}")
             on_done(None)
 
         self._later(finish)
@@ -129,12 +155,14 @@ class SimDisk:
             if failure is not None:
                 self._tear(number, position, data)
                 self._volatile.pop(write_id, None)
+                self._on_event(f"failed to write {length} at {number}:{position}")
                 on_done(failure)
                 return
             assert data == buffer.view[:length], "the buffer changed while it was written"
             self.files[number][position : position + length] = data
             if not self.immediate:
                 self._settle(write_id)
+            self._on_event(f"wrote {length} at {number}:{position}")
             on_done(None)
 
         self._later(finish)
@@ -146,6 +174,7 @@ class SimDisk:
             raise failure
         self._begin(number, position, bytes(view))
         self.files[number][position : position + len(view)] = view
+        self._on_event(f"took {len(view)} at {number}:{position}")
 
     def sync(self, on_done: Done) -> None:
         assert self.immediate
@@ -157,6 +186,7 @@ class SimDisk:
                 return
             for write_id in covered:
                 self._settle(write_id)
+            self._on_event("synced")
             on_done(None)
 
         self._later(finish)
@@ -195,8 +225,11 @@ class SimDisk:
         return OSError(errno.EIO, "short write to the WAL") if self.short_writes else None
 
     def _later(self, callback: Callable[[], None]) -> None:
+        if self._closed:
+            return
+
         def unless_closed() -> None:
             if not self._closed:
                 callback()
 
-        self._loop.call_later(self._random.uniform(0.00005, 0.0005), unless_closed)
+        self._loop.call_later(self._random.uniform(*self.delay_seconds), unless_closed)
