@@ -82,6 +82,18 @@ class Metadata:
         stored = StoredObject(object_id, f"o/{object_id}", 1_000_000, extents)
         return self.run(objects.plan_commit(self.image, stored, now_ms))
 
+    def replace(self, object_id: int, *extents: Extent, now_ms: int = 0) -> CommitResult:
+        """Put a new object's extents in the place of all that lie in their range."""
+        self.run(objects.plan_register(self.image, object_id, f"o/{object_id}", 1_000))
+        replaced = [
+            placed
+            for extent in extents
+            for placed in self.image.catalog.partition(extent.topic_id, extent.partition)
+            if extent.base_offset <= placed.extent.base_offset and placed.extent.end_offset <= extent.end_offset
+        ]
+        stored = StoredObject(object_id, f"o/{object_id}", 1_000_000, extents)
+        return self.run(objects.plan_replace(self.image, stored, replaced, now_ms))
+
     def reloaded(self) -> Image:
         """What a start would build of the store."""
         image = Image(ConfigRules({}))

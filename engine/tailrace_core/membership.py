@@ -142,6 +142,7 @@ class RefusalReason(Enum):
     UNKNOWN_PARTITION = "no such partition"
     LEADER_EPOCH = "not the partition's leader epoch"
     OFFSET = "does not continue the partition's committed data"
+    REPLACED = "what it was to replace is not there any more"
     COMMITTED_WITHOUT = "the object was committed without it"
 
 
@@ -170,13 +171,16 @@ class PlacedExtent(NamedTuple):
 
     object: ObjectRef
     extent: Extent
+    generation: int = 0
+    """0 as it was uploaded; else more than that of every extent in whose place it was put."""
 
 
 class PartitionCatalog(Protocol):
     """A partition's committed data: a sequence of extents in offset order, without gaps above log_start_offset but for
     offsets that were given up (skip_offsets).
 
-    It is the live state, not a copy: positions move when the log start does. Look up again after an await.
+    It is the live state, not a copy: positions move when the log start does, and when extents are replaced. Look up
+    again after an await.
     """
 
     @property
@@ -342,6 +346,19 @@ class Membership(Protocol):
         is its base offset is committed_end, or lies above it but not above the log start. Idempotent by object id:
         after an unknown outcome the same commit is made again. An object of which nothing was taken is deleted by the
         sweep. Raises InvalidRequest for an object that contradicts itself.
+        """
+
+    async def replace_extents(
+        self, stored: StoredObject, replaced: Sequence[PlacedExtent], now_ms: int
+    ) -> CommitResult:
+        """Put the extents of a new object in the place of others, as commit_object does for what is new.
+
+        Each extent is judged by itself: its leader epoch is the partition's, and what it covers is exactly what
+        `replaced` says of that partition: those extents, in those objects, from the first one's base offset to the last
+        one's end offset. After a trim that dropped one of them, or another replacement, it is refused. At most one
+        extent of a partition. Idempotent by object id. The objects that lose their last extent are deleted by the
+        sweep, and so is a new one of which nothing was taken. Raises InvalidRequest for an object that contradicts
+        itself.
         """
 
     async def trim(self, topic_id: TopicId, partition: int, log_start_offset: int) -> int:

@@ -6,14 +6,19 @@ the object is unreferenced; the sweep notes since when, in the object's own key,
 registration that expired becomes such an unreferenced object, too: so whatever was ever PUT has a key until it is
 deleted from the store.
 
-Whether an extent is alive is never stored: it follows from the log start and the topics. So a trim is one put of the
-partition's key, and deleting a topic is one put, however many objects are concerned.
+Whether an extent is alive is never stored: it follows from the log start, the topics, and the extents that took the
+place of others. So a trim is one put of the partition's key, deleting a topic is one put, and so is a replacement,
+however many objects are concerned.
+
+A replacement covers the offsets of what it replaces, exactly, and its generation is higher. Hence an extent is dead
+while one of a higher generation covers it, whichever of them a start comes across first; and what covers it goes only
+for another that covers as much, or with the log start or the topic.
 
 Extents stay packed in memory, as they lie in the object's value; a partition keeps their ends, objects and places.
 """
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Container
 from itertools import islice
 from typing import Final
@@ -25,12 +30,13 @@ from tailrace_core.membership import ObjectRef, PlacedExtent
 
 
 class CatalogObject:
-    """An object with extents. live counts those that are not trimmed or deleted."""
+    """An object with extents. live counts those that are not trimmed, replaced or deleted."""
 
-    __slots__ = ("live", "packed", "ref", "topic_ids")
+    __slots__ = ("generation", "live", "packed", "ref", "topic_ids")
 
     def __init__(self, value: fmt.ObjectValue) -> None:
         self.ref = value.ref
+        self.generation = value.generation
         self.topic_ids = value.topic_ids
         self.packed = value.packed
         self.live = 0
@@ -67,39 +73,49 @@ class CatalogPartition:
 
     def __getitem__(self, index: int) -> PlacedExtent:
         stored = self._objects[index]
-        return PlacedExtent(stored.ref, stored.extent(self._places[index]))
+        return PlacedExtent(stored.ref, stored.extent(self._places[index]), stored.generation)
 
     def index_at(self, offset: int) -> int:
         return bisect_right(self._ends, offset)
 
-    def add(self, stored: CatalogObject, place: int, end_offset: int, length: int) -> None:
-        """Take an extent in, unless the log start has passed it."""
+    def add(
+        self, stored: CatalogObject, place: int, base_offset: int, end_offset: int, length: int
+    ) -> list[CatalogObject]:
+        """Take an extent in, unless it is dead, in the place of those that it covers.
+
+        Returns the objects that lost their last extent by that.
+        """
         self.committed_end = max(self.committed_end, end_offset)
         if end_offset <= self.log_start_offset:
-            return
+            return []
+        # At a start, objects come by id, which need not be the order in which they were committed.
+        index = bisect_left(self._ends, end_offset)
+        if index < len(self._ends):
+            other = self._objects[index]
+            if other.generation > stored.generation and other.extent(self._places[index]).base_offset <= base_offset:
+                return []
         stored.live += 1
         self.data_bytes += length
-        if not self._ends or end_offset > self._ends[-1]:
-            self._ends.append(end_offset)
-            self._objects.append(stored)
-            self._places.append(place)
-            return
-        # At a start, objects come by id, which need not be the order in which they were committed.
-        index = bisect_right(self._ends, end_offset)
-        self._ends.insert(index, end_offset)
-        self._objects.insert(index, stored)
-        self._places.insert(index, place)
+        covered = bisect_right(self._ends, base_offset)
+        end = index + (index < len(self._ends) and self._ends[index] == end_offset)
+        emptied = self._drop(covered, end) if covered < end else []
+        self._ends.insert(covered, end_offset)
+        self._objects.insert(covered, stored)
+        self._places.insert(covered, place)
+        return emptied
 
     def drop_before(self, offset: int) -> list[CatalogObject]:
         """Let go of the extents that end at or below offset. Returns the objects that lost their last one."""
-        count = bisect_right(self._ends, offset)
+        return self._drop(0, bisect_right(self._ends, offset))
+
+    def _drop(self, first: int, end: int) -> list[CatalogObject]:
         emptied = []
-        for stored, place in zip(self._objects[:count], self._places[:count], strict=True):
+        for stored, place in zip(self._objects[first:end], self._places[first:end], strict=True):
             self.data_bytes -= stored.extent(place).length
             stored.live -= 1
             if stored.live == 0:
                 emptied.append(stored)
-        del self._ends[:count], self._objects[:count], self._places[:count]
+        del self._ends[first:end], self._objects[first:end], self._places[first:end]
         return emptied
 
     def drop_all(self) -> list[CatalogObject]:
@@ -170,9 +186,10 @@ class Catalog:
         stored = self.objects[object_id] = CatalogObject(value)
         known = [topic_id in self._topic_ids for topic_id in value.topic_ids]
         for place, packed in enumerate(fmt.EXTENT.iter_unpack(value.packed)):
-            topic, number, _, _, end_offset, _, _, length, _, _ = packed
+            topic, number, _, base_offset, end_offset, _, _, length, _, _ = packed
             if known[topic]:
-                self._changeable(value.topic_ids[topic], number).add(stored, place, end_offset, length)
+                partition = self._changeable(value.topic_ids[topic], number)
+                self._note_emptied(partition.add(stored, place, base_offset, end_offset, length))
         if stored.live == 0:
             self.emptied[object_id] = stored
 

@@ -7,7 +7,8 @@
     config/topic/<topic id>          the topic's own settings, where it has any
     partition/<topic id>/<n>         log start and committed end, where the log start was moved
     registration/<object id>         an upload under way
-    object/<object id>               an object and its extents; or, once nothing refers to it, since when
+    object/<object id>               an object and its extents; or, once nothing refers to it, since when.
+                                     Format 2 is that of an object whose extents took the place of others
 
 Every value starts with a byte that names its format; a larger one was written by a newer program and is refused. Small
 rare things are JSON, the others are packed little-endian. Object ids are 16 hexadecimal digits, topic ids Kafka's text.
@@ -25,7 +26,9 @@ from tailrace_core.ids import NodeId, TopicId, topic_id_from_text, topic_id_text
 from tailrace_core.membership import Broker, Endpoint, ObjectRef
 
 FORMAT: Final = 1
-"""Of all kinds of values so far."""
+"""Of all kinds of values."""
+REPLACEMENT_FORMAT: Final = 2
+"""Of objects alone: a generation follows the fixed part."""
 
 CLUSTER_KEY: Final = "cluster"
 LEADER_EPOCH: Final = "counter/leader_epoch"
@@ -39,6 +42,7 @@ _PARTITION: Final = Struct("<BQQ")
 _REGISTRATION: Final = Struct("<Bq")
 _OBJECT: Final = Struct("<BqQHHH")
 """Format, unreferenced since (-1: it is referred to), size, bytes of its key, topic ids, extents."""
+_GENERATION: Final = Struct("<I")
 EXTENT: Final = Struct("<HIIQQqIIII")
 """Place of the topic id in the object's table, then the fields of Extent. 50 bytes."""
 _TOPIC_ID_BYTES: Final = 16
@@ -55,10 +59,11 @@ class Registration(NamedTuple):
 
 
 class ObjectValue(NamedTuple):
-    """An object; packed holds extent_count extents, or none when unreferenced_since_ms is not -1."""
+    """An object; packed holds its extents, or none when unreferenced_since_ms is not -1."""
 
     ref: ObjectRef
     unreferenced_since_ms: int
+    generation: int
     topic_ids: tuple[TopicId, ...]
     packed: bytes
 
@@ -102,19 +107,19 @@ def object_id_of_key(key: str) -> int:
     return int(key.rpartition("/")[2], 16)
 
 
-def _checked(key: str, value: bytes) -> bytes:
+def _checked(key: str, value: bytes, newest: int = FORMAT) -> bytes:
     if not value or value[0] == 0:
         raise DataCorrupt(f"the metadata store's value of {key} has no format")
-    if value[0] > FORMAT:
+    if value[0] > newest:
         raise FormatTooNew(
-            f"the metadata store's value of {key} has format {value[0]}, this version reads up to {FORMAT}"
+            f"the metadata store's value of {key} has format {value[0]}, this version reads up to {newest}"
         )
     return value
 
 
-def _unpack(layout: Struct, key: str, value: bytes) -> tuple[Any, ...]:
+def _unpack(layout: Struct, key: str, value: bytes, newest: int = FORMAT) -> tuple[Any, ...]:
     try:
-        return layout.unpack_from(_checked(key, value))
+        return layout.unpack_from(_checked(key, value, newest))
     except StructError as error:
         raise DataCorrupt(f"the metadata store's value of {key} is cut short") from error
 
@@ -190,11 +195,15 @@ def decode_registration(key: str, value: bytes) -> Registration:
     return Registration(_unpack(_REGISTRATION, key, value)[1], value[_REGISTRATION.size :].decode())
 
 
-def encode_object(ref: ObjectRef, extents: Sequence[Extent]) -> bytes:
-    """An object that extents refer to."""
+def encode_object(ref: ObjectRef, extents: Sequence[Extent], generation: int = 0) -> bytes:
+    """An object that extents refer to. generation: see core.membership.PlacedExtent."""
     places = {topic_id: place for place, topic_id in enumerate(dict.fromkeys(extent[0] for extent in extents))}
     object_name = ref.key.encode()
-    parts = [_OBJECT.pack(FORMAT, -1, ref.size, len(object_name), len(places), len(extents)), object_name, *places]
+    form = REPLACEMENT_FORMAT if generation else FORMAT
+    parts = [_OBJECT.pack(form, -1, ref.size, len(object_name), len(places), len(extents))]
+    if generation:
+        parts.append(_GENERATION.pack(generation))
+    parts += [object_name, *places]
     parts += [EXTENT.pack(places[extent[0]], *extent[1:]) for extent in extents]
     return b"".join(parts)
 
@@ -206,13 +215,15 @@ def encode_unreferenced(ref: ObjectRef, since_ms: int) -> bytes:
 
 
 def decode_object(key: str, value: bytes) -> ObjectValue:
-    _, since_ms, size, name_bytes, topic_count, extent_count = _unpack(_OBJECT, key, value)
-    name_end = _OBJECT.size + name_bytes
+    form, since_ms, size, name_bytes, topic_count, extent_count = _unpack(_OBJECT, key, value, REPLACEMENT_FORMAT)
+    name_start = _OBJECT.size + (_GENERATION.size if form == REPLACEMENT_FORMAT else 0)
+    name_end = name_start + name_bytes
     topics_end = name_end + topic_count * _TOPIC_ID_BYTES
     if len(value) != topics_end + extent_count * EXTENT.size:
         raise DataCorrupt(f"the metadata store's value of {key} has {len(value)} bytes, not what it claims")
-    ref = ObjectRef(object_id_of_key(key), value[_OBJECT.size : name_end].decode(), size)
+    generation = _GENERATION.unpack_from(value, _OBJECT.size)[0] if form == REPLACEMENT_FORMAT else 0
+    ref = ObjectRef(object_id_of_key(key), value[name_start:name_end].decode(), size)
     topic_ids = tuple(
         [value[start : start + _TOPIC_ID_BYTES] for start in range(name_end, topics_end, _TOPIC_ID_BYTES)]
     )
-    return ObjectValue(ref, since_ms, topic_ids, value[topics_end:])
+    return ObjectValue(ref, since_ms, generation, topic_ids, value[topics_end:])

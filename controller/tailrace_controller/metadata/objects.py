@@ -3,7 +3,7 @@
 See catalog.py for an object's life. Each step of the sweep is bounded, so that one commit stays small.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tailrace_controller.metadata import format as fmt
@@ -19,6 +19,7 @@ from tailrace_core.membership import (
     LogStartMoved,
     ObjectCommitted,
     ObjectRef,
+    PlacedExtent,
     RefusalReason,
     RefusedExtent,
 )
@@ -91,6 +92,64 @@ def plan_commit(image: Image, stored: StoredObject, now_ms: int) -> Decision[Com
         deletes=(fmt.registration_key(object_id),),
         events=(ObjectCommitted(ref, tuple(taken)),) if taken else (),
     )
+
+
+def plan_replace(
+    image: Image, stored: StoredObject, replaced: Sequence[PlacedExtent], now_ms: int
+) -> Decision[CommitResult]:
+    """See core.membership.Membership.replace_extents."""
+    _check_object(stored)
+    if len({(extent.topic_id, extent.partition) for extent in stored.extents}) < len(stored.extents):
+        raise InvalidRequest(f"object {stored.object_id} replaces two parts of one partition")
+    catalog = image.catalog
+    object_id = stored.object_id
+    if object_id in catalog.objects or object_id in catalog.unreferenced:
+        return Decision(_committed_before(image, stored))
+    registration = catalog.registrations.get(object_id)
+    if registration is None or registration.key != stored.key:
+        return Decision(
+            CommitResult(tuple([RefusedExtent(extent, RefusalReason.NOT_REGISTERED) for extent in stored.extents]))
+        )
+    taken: list[Extent] = []
+    refused: list[RefusedExtent] = []
+    generation = 0
+    for extent in stored.extents:
+        expected = [
+            placed
+            for placed in replaced
+            if (placed.extent.topic_id, placed.extent.partition) == (extent.topic_id, extent.partition)
+        ]
+        reason = _judge_replacement(image, extent, expected)
+        if reason is None:
+            taken.append(extent)
+            generation = max(generation, *[placed.generation + 1 for placed in expected])
+        else:
+            refused.append(RefusedExtent(extent, reason))
+    ref = ObjectRef(object_id, stored.key, stored.size)
+    value = fmt.encode_object(ref, taken, generation) if taken else fmt.encode_unreferenced(ref, now_ms)
+    return Decision(
+        CommitResult(tuple(refused)),
+        puts=((fmt.object_key(object_id), value),),
+        deletes=(fmt.registration_key(object_id),),
+    )
+
+
+def _judge_replacement(image: Image, extent: Extent, expected: Sequence[PlacedExtent]) -> RefusalReason | None:
+    topic = image.topic_by_id(extent.topic_id)
+    if topic is None or not 0 <= extent.partition < topic.partition_count:
+        return RefusalReason.UNKNOWN_PARTITION
+    if extent.leader_epoch != image.leader_epoch:
+        return RefusalReason.LEADER_EPOCH
+    partition = image.catalog.partition(extent.topic_id, extent.partition)
+    first = partition.index_at(extent.base_offset)
+    found = [partition[place] for place in range(first, min(first + len(expected), len(partition)))]
+    if (
+        not expected
+        or found != list(expected)
+        or (found[0].extent.base_offset, found[-1].extent.end_offset) != (extent.base_offset, extent.end_offset)
+    ):
+        return RefusalReason.REPLACED
+    return None
 
 
 def _check_object(stored: StoredObject) -> None:

@@ -33,6 +33,7 @@ from tailrace_core.membership import (
     NewPartitions,
     NewTopic,
     ObjectRef,
+    PlacedExtent,
     Topic,
     TopicDefaults,
 )
@@ -143,6 +144,12 @@ class LocalController:
     async def commit_object(self, stored: StoredObject, now_ms: int) -> CommitResult:
         scope = frozenset([stored.object_id, *((extent.topic_id, extent.partition) for extent in stored.extents)])
         return await self._change(scope, lambda: objects.plan_commit(self._image, stored, now_ms))
+
+    async def replace_extents(
+        self, stored: StoredObject, replaced: Sequence[PlacedExtent], now_ms: int
+    ) -> CommitResult:
+        scope = frozenset([stored.object_id, *((extent.topic_id, extent.partition) for extent in stored.extents)])
+        return await self._change(scope, lambda: objects.plan_replace(self._image, stored, replaced, now_ms))
 
     async def trim(self, topic_id: TopicId, partition: int, log_start_offset: int) -> int:
         return await self._change(

@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
+from tailrace_controller.runtime.active import LocalController
 from tailrace_controller.store import MetadataStore
 from tailrace_controller.store.memory import MemoryStore
 from tailrace_controller.store.sqlite import SqliteStore
 from tailrace_core.errors import StorageUnavailable
+from tailrace_core.extents import StoredObject
+from tailrace_core.membership import NewTopic, TopicDefaults
 
 
 @pytest.fixture(params=["sqlite", "memory"])
@@ -120,5 +123,41 @@ def test_a_closed_store_refuses(open_store):
         await store.close()
         with pytest.raises(StorageUnavailable, match="closed"):
             await commit(store, [("a", b"1")])
+
+    asyncio.run(run())
+
+
+class NoEntropy:
+    def bytes(self, count):
+        return bytes(range(count))
+
+
+def test_a_replacement_is_there_after_the_store_is_opened_again(open_store, extent):
+    async def opened():
+        return await LocalController.open(await open_store(), NoEntropy(), {})
+
+    async def run():
+        controller = await opened()
+        begun = await controller.start_broker(1, None, {"PLAINTEXT": ("127.0.0.1", 9092)})
+        ((topic, _, _),) = await controller.create_topics([NewTopic("a", 1)], TopicDefaults())
+        await controller.reserve_object_ids(4)
+        extents = [extent(topic, base, base + 10, leader_epoch=begun.leader_epoch) for base in (0, 10)]
+        for object_id, each in enumerate(extents):
+            await controller.register_object(object_id, f"o/{object_id}", 1)
+            await controller.commit_object(StoredObject(object_id, f"o/{object_id}", 1_000, (each,)), 0)
+        await controller.register_object(3, "o/3", 1)
+        merged = extent(topic, 0, 20, leader_epoch=begun.leader_epoch)
+        stored = StoredObject(3, "o/3", 1_000, (merged,))
+        replaced = list(controller.extents(topic.topic_id, 0))
+        assert (await controller.replace_extents(stored, replaced, 0)).refused == ()
+        before = list(controller.extents(topic.topic_id, 0))
+        assert [placed.extent for placed in before] == [merged]
+        await controller.close()
+        controller = await opened()
+        assert list(controller.extents(topic.topic_id, 0)) == before
+        assert (await controller.replace_extents(stored, replaced, 0)).refused == ()
+        assert await controller.objects_to_delete(5, 0) == []
+        assert [ref.object_id for ref in await controller.objects_to_delete(5, 0)] == [0, 1]
+        await controller.close()
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The catalog beside a model that keeps plain lists: any order of commits, trims, deletions, sweeps and restarts."""
+"""The catalog beside a model that keeps plain lists: any order of commits, replacements, trims, sweeps and restarts."""
 
 from itertools import count
 
@@ -40,6 +40,8 @@ class CatalogMachine(RuleBasedStateMachine):
         self.committed = {}
         """Object id to what was asked and what was taken."""
         self.topics = {}
+        self.planned = []
+        """Replacements that were planned: topic id, partition, the extents as they were then."""
         self.deletable = set()
         """Objects that were handed out for deletion."""
 
@@ -128,6 +130,36 @@ class CatalogMachine(RuleBasedStateMachine):
 
     def stored(self, object_id, extents):
         return StoredObject(object_id, f"o/{object_id}", 1_000, tuple(extents))
+
+    @rule(data=st.data(), name=st.sampled_from(NAMES), number=st.integers(0, PARTITIONS - 1))
+    def plan_a_replacement(self, data, name, number):
+        if name in self.topics and (placed := list(self.image.catalog.partition(self.topics[name][0], number))):
+            first = data.draw(st.integers(0, len(placed) - 1))
+            end = data.draw(st.integers(first + 1, len(placed)))
+            self.planned.append((self.topics[name][0], number, placed[first:end]))
+
+    @precondition(lambda self: self.planned)
+    @rule(data=st.data(), object_id=st.none() | st.integers(0, 20))
+    def replace(self, data, object_id):
+        topic_id, number, replaced = self.planned.pop(data.draw(st.integers(0, len(self.planned) - 1)))
+        if object_id not in self.registered:
+            self.register(1)
+            object_id = self.next_object_id - 1
+        base, end = replaced[0].extent.base_offset, replaced[-1].extent.end_offset
+        end += data.draw(st.sampled_from([0, 0, 0, 1]))
+        extent = Extent(topic_id, number, 4, base, end, 0, 0, 5, 6, 0)
+        model = next((partitions[number] for known, partitions in self.topics.values() if known == topic_id), None)
+        expected = [(one.extent.base_offset, one.extent.end_offset, one.object.object_id) for one in replaced]
+        stands = model is not None and expected[-1][1] == end and expected[0] in model.extents
+        if stands:
+            first = model.extents.index(expected[0])
+            stands = model.extents[first : first + len(expected)] == expected
+        result = self.run(objects.plan_replace(self.image, self.stored(object_id, [extent]), replaced, self.now_ms))
+        assert [one.extent for one in result.refused] == ([] if stands else [extent])
+        if stands:
+            model.extents[first : first + len(expected)] = [(base, end, object_id)]
+        del self.registered[object_id]
+        self.committed[object_id] = ([extent], [extent] if stands else [])
 
     @precondition(lambda self: self.committed)
     @rule(data=st.data())

@@ -16,6 +16,8 @@ def stored(metadata, extent):
     metadata.values[fmt.config_key(topic.topic_id)] = fmt.encode_config({"retention.ms": "5"})
     metadata.values[fmt.CLUSTER_KEY] = fmt.encode_cluster("abc")
     metadata.commit(1, extent(topic, 0, 10))
+    metadata.commit(3, extent(topic, 10, 20))
+    metadata.replace(4, extent(topic, 0, 20))
     metadata.run(objects.plan_register(metadata.image, 2, "o/2", 9))
     metadata.run(objects.plan_trim(metadata.image, topic.topic_id, 0, 3))
     return metadata.values
@@ -39,8 +41,15 @@ def test_every_kind_is_there_and_loads(stored):
 def test_a_value_of_a_newer_format_is_refused_by_name(stored):
     for key, value in stored.items():
         image = Image(ConfigRules({}))
+        newest = fmt.REPLACEMENT_FORMAT if key.startswith("object/") else fmt.FORMAT
         with pytest.raises(FormatTooNew, match=key):
-            image.load({**stored, key: bytes([fmt.FORMAT + 1]) + value[1:]}.items())
+            image.load({**stored, key: bytes([newest + 1]) + value[1:]}.items())
+
+
+def test_only_an_object_that_replaced_others_needs_a_newer_program(stored):
+    formats = {key: value[0] for key, value in stored.items() if key != fmt.object_key(4)}
+    assert set(formats.values()) == {fmt.FORMAT}
+    assert fmt.decode_object(fmt.object_key(4), stored[fmt.object_key(4)]).generation == 1
 
 
 def test_a_kind_of_key_that_is_not_known_is_refused(stored):

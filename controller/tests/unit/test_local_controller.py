@@ -151,6 +151,34 @@ def test_commits_of_a_partition_wait_for_each_other_and_those_of_others_go_toget
     with_controller(test)
 
 
+def test_a_replacement_waits_for_a_commit_of_its_partition(extent):
+    async def test(controller, store):
+        topic = await create(controller, "a", 2)
+        await controller.reserve_object_ids(10)
+        for object_id in range(3):
+            await controller.register_object(object_id, f"o/{object_id}", 1)
+        first = extent(topic, 0, 10, leader_epoch=0)
+        await controller.commit_object(StoredObject(0, "o/0", 1_000, (first,)), 0)
+        replaced = list(controller.extents(topic.topic_id, 0))
+        store.held = []
+        committing = asyncio.ensure_future(
+            controller.commit_object(StoredObject(1, "o/1", 1_000, (extent(topic, 10, 20, leader_epoch=0),)), 0)
+        )
+        replacing = asyncio.ensure_future(
+            controller.replace_extents(StoredObject(2, "o/2", 1_000, (first,)), replaced, 0)
+        )
+        await until(lambda: store.held)
+        assert len(store.held) == 1
+        store.release()
+        await until(committing.done)
+        await until(lambda: store.held)
+        store.release()
+        assert (await replacing).refused == ()
+        assert [placed.object.object_id for placed in controller.extents(topic.topic_id, 0)] == [2, 1]
+
+    with_controller(test)
+
+
 def test_a_caller_that_gives_up_does_not_take_its_change_back():
     async def test(controller, store):
         store.held = []
