@@ -97,6 +97,7 @@ class Broker:
             engine=self.engine,
             membership=membership,
             clock=self.clock,
+            entropy=entropy,
             loop=loop,
             metadata=metadata,
             routes=routes,

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tailrace_core.membership import Membership
-from tailrace_core.ports import Clock, Loop
+from tailrace_core.ports import Clock, Entropy, Loop
 from tailrace_core.settings import Settings
 from tailrace_engine.api import StorageEngine
+from tailrace_engine.runtime.coordinator import Coordinator
+from tailrace_gateway.kafka.fetch_sessions import FetchSessions
 from tailrace_gateway.kafka.latency import ProduceLatency
 from tailrace_gateway.kafka.produce_successes import ProduceSuccesses
 from tailrace_gateway.kafka.producer_ids import ProducerIds
@@ -30,21 +32,26 @@ class Services:
     engine: StorageEngine
     membership: Membership
     clock: Clock
+    entropy: Entropy
     loop: Loop
     metadata: "MetadataCache"
     routes: "Routes"
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     flush: Callable[[], None]
+    groups: Coordinator = field(init=False)
+    """The group coordinators."""
     topics_in_creation: dict[str, None] = field(default_factory=dict)
     """Asked for by Metadata requests, and not there yet."""
     producer_ids: ProducerIds = field(init=False)
     produce_latency: ProduceLatency = field(init=False)
     produce_successes: ProduceSuccesses = field(init=False)
+    fetch_sessions: FetchSessions = field(init=False)
 
     def __post_init__(self) -> None:
         self.producer_ids = ProducerIds(self.membership)
         self.produce_latency = ProduceLatency(self.clock)
         self.produce_successes = ProduceSuccesses()
+        self.fetch_sessions = FetchSessions(self.settings.kafka.fetch_session_slots_max, self.entropy.bytes)
 
 
 class Call(NamedTuple):

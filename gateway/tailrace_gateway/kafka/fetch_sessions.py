@@ -288,8 +288,8 @@ class FetchSessions:
     ) -> FetchSession | None:
         """The session of an incremental fetch, with the request's changes made; None when it is empty now, and closed.
 
-        Raises FetchSessionIdNotFound, also for a session that may not grow so far and is closed; InvalidFetchSessionEpoch;
-        FetchSessionTopicIdError.
+        Raises FetchSessionIdNotFound, also for a session that may not grow so far and is closed,
+        InvalidFetchSessionEpoch and FetchSessionTopicIdError.
         """
         session = self._sessions.get(session_id)
         if session is None:

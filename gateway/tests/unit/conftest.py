@@ -109,6 +109,7 @@ class BrokerInParts:
                 engine=self.engine,
                 membership=self.membership,
                 clock=clock,
+                entropy=SystemEntropy(),
                 loop=loop,
                 metadata=self.metadata,
                 routes=self.server.routes,
