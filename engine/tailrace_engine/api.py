@@ -4,13 +4,17 @@ Everything that is not `async` happens at once, on the loop's thread. Errors are
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tailrace_core.batch import Buffer
 from tailrace_core.ids import TopicId
 from tailrace_engine.runtime.partition import AppendWaiter, Partition, VisibilityWaiter
 
-__all__ = ["AppendWaiter", "OffsetFound", "Partition", "StorageEngine", "VisibilityWaiter"]
+__all__ = ["HIGH_WATERMARK", "AppendWaiter", "OffsetFound", "Partition", "StorageEngine", "VisibilityWaiter"]
+
+
+HIGH_WATERMARK: Final = -1
+"""As the offset of delete_records: everything that can be read now."""
 
 
 class OffsetFound(NamedTuple):
@@ -66,3 +70,10 @@ class StorageEngine(Protocol):
 
     async def find_max_timestamp(self, partition: Partition) -> OffsetFound | None:
         """The first of the records with the largest timestamp; None in an empty partition."""
+
+    async def delete_records(self, partition: Partition, offset: int) -> int:
+        """Move the log start up to offset, or to HIGH_WATERMARK; gives the log start in force once that is durable.
+
+        It never goes down. Raises OffsetOutOfRange beyond the high watermark, PolicyViolation on a topic that is
+        compacted only, UnknownTopicId where the topic was deleted meanwhile, and StorageUnavailable.
+        """

@@ -56,9 +56,7 @@ class LogState:
             )
 
     def advance_log_start(self, log_start_offset: int) -> bool:
-        """Move the first readable offset up, at most to the high watermark; True if it moved."""
-        if log_start_offset > self.high_watermark:
-            raise OffsetOutOfRange(f"{log_start_offset} is beyond the high watermark {self.high_watermark}")
+        """Follow the catalog's log start, which never goes down; True if it moved."""
         if log_start_offset <= self.log_start_offset:
             return False
         self.log_start_offset = log_start_offset

@@ -73,12 +73,15 @@ class ColdReads:
         found = await self._tier.read(placed.object.key, placed.extent, offset, max_bytes, following)
         return found.parts, found.size
 
-    async def read_wal(self, partition: Partition, spans: list[WalSpan]) -> list[bytes]:
-        """The batches that lie there in the WAL, for who knows that they are not released meanwhile.
+    async def read_wal(self, partition: Partition, spans: list[WalSpan]) -> list[bytes] | None:
+        """The batches that lie there in the WAL, for an upload; None where the log start has passed some meanwhile.
 
         Raises DataCorrupt and StorageUnavailable.
         """
         async with self._wal_reads:
+            index = partition.wal_index
+            if index is None or spans[0].base_offset < index.base_offset():
+                return None
             return await self._read_wal(partition, spans)
 
     async def _read_wal(self, partition: Partition, spans: list[WalSpan]) -> list[bytes]:

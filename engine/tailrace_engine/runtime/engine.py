@@ -12,11 +12,14 @@ from typing import Final, cast
 
 from tailrace_core.batch import NO_TIMESTAMP, Buffer, check_batch
 from tailrace_core.errors import (
+    OffsetOutOfRange,
+    PolicyViolation,
     StorageUnavailable,
     TailraceError,
     UnknownTopicId,
     UnknownTopicOrPartition,
 )
+from tailrace_core.extents import Extent
 from tailrace_core.ids import TopicId, topic_id_text
 from tailrace_core.membership import (
     LOG_APPEND_TIME,
@@ -30,7 +33,7 @@ from tailrace_core.membership import (
     TopicDeleted,
 )
 from tailrace_core.ports import Clock
-from tailrace_engine.api import OffsetFound
+from tailrace_engine.api import HIGH_WATERMARK, OffsetFound
 from tailrace_engine.cache.hot import BATCH_OVERHEAD_BYTES, HotLog
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.log.producers import AppendedBatch
@@ -45,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 _COLD_READ_TRIES: Final = 8
 """Data may move between WAL, memory and tier while it is looked for; more moves than this in one read are a fault."""
+_RELEASED_AT_ONCE: Final = 2_000
+"""Batches that the log start lets go of before the loop gets its turn."""
 _UNSYNCED_RATIO: Final = 0.25
 """Part of the hot budget that may wait for the WAL: what is not durable cannot leave memory."""
 
@@ -151,9 +156,11 @@ class Engine:
                     partition.configs = topic.configs
             case LogStartMoved(topic_id, index, log_start_offset):
                 found = self.find(topic_id, index)
-                if found is not None and found.state.log_start_offset < log_start_offset:
-                    found.state.log_start_offset = log_start_offset
+                if found is not None and found.state.advance_log_start(log_start_offset):
                     found.epochs.drop_below(log_start_offset)
+                    self._release_below(found, log_start_offset)
+                    for reader in list(found.visibility_waiters):
+                        reader.on_visible(0)
 
     def _delete_topic(self, topic: Topic) -> None:
         partitions = self._by_id.pop(topic.topic_id)
@@ -178,6 +185,38 @@ class Engine:
                 reader.on_partition_gone()
         self.maybe_hold_back()
         self.on_completions()
+
+    # --- log start
+
+    async def delete_records(self, partition: Partition, offset: int) -> int:
+        """See api.StorageEngine. Rules: Partition.deleteRecordsOnLeader of Apache Kafka."""
+        if partition.configs.cleanup_policy == ("compact",):
+            raise PolicyViolation(f"{partition.topic_name} is compacted only: its records are not deleted by offset")
+        high_watermark = partition.state.high_watermark
+        if offset == HIGH_WATERMARK:
+            offset = high_watermark
+        if not 0 <= offset <= high_watermark:
+            raise OffsetOutOfRange(f"{offset} is not within 0 to the high watermark {high_watermark}")
+        return await self.membership.trim(partition.topic_id, partition.partition, offset)
+
+    def _release_below(self, partition: Partition, log_start_offset: int) -> None:
+        """Free what the log start has passed, in steps; between them the partition is whole."""
+        if partition.damage is not None:
+            return
+        released = partition.release_below(min(log_start_offset, partition.state.high_watermark), _RELEASED_AT_ONCE)
+        for segment, count in released.dead.items():
+            self.wal.mark_dead(segment, count)
+        self.hot.charge(-ENTRY_BYTES * released.index_entries)
+        for entry in released.hot_entries:
+            self.hot.discard(entry)
+        if released.unuploaded_bytes:
+            partition.unuploaded_bytes -= released.unuploaded_bytes
+            self.unuploaded_bytes -= released.unuploaded_bytes
+            if not partition.unuploaded_bytes:
+                self.unuploaded.pop(partition, None)
+        if not released.is_all:
+            asyncio.get_running_loop().call_soon(self._release_below, partition, log_start_offset)
+        self.maybe_hold_back()
 
     # --- append
 
@@ -371,11 +410,17 @@ class Engine:
         for reader in list(partition.visibility_waiters):
             reader.on_partition_gone()
 
-    def on_committed(self, topic_id: TopicId, index: int, end_offset: int, size: int) -> None:
-        """The catalog has the partition's data below end_offset, size bytes more than before."""
-        partition = self.find(topic_id, index)
-        if partition is None:
+    def on_committed(self, extent: Extent) -> None:
+        """The catalog has taken the extent; the log start may have passed some of it meanwhile, or all."""
+        partition = self.find(extent.topic_id, extent.partition)
+        if partition is None or extent.end_offset <= partition.tier_end_offset:
             return
+        untouched = partition.tier_end_offset <= extent.base_offset
+        size = extent.length if untouched else partition.local_bytes_below(extent.end_offset)
+        self._take_over(partition, extent.end_offset, size)
+
+    def _take_over(self, partition: Partition, end_offset: int, size: int) -> None:
+        """The tier has the partition's data below end_offset, size bytes of it were waiting for that."""
         dead, given_back = partition.on_committed(end_offset)
         for segment, count in dead.items():
             self.wal.mark_dead(segment, count)
@@ -394,5 +439,5 @@ class Engine:
         end_offset = self.membership.extents(topic_id, index).committed_end
         if partition is None or end_offset <= partition.tier_end_offset:
             return False
-        self.on_committed(topic_id, index, end_offset, partition.local_bytes_below(end_offset))
+        self._take_over(partition, end_offset, partition.local_bytes_below(end_offset))
         return True

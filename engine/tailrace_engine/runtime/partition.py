@@ -6,13 +6,16 @@ A partition's offsets are covered by three places, in this order, without a hole
     tier_end_offset … first hot batch      batches that left memory before they were uploaded (WalIndex)
     first hot batch … log_end_offset       batches in memory
 
-The hot part may reach below tier_end_offset: what is uploaded stays in memory until the budget needs the room. All
-methods are synchronous and run on the loop's thread; an append plans, applies and hands the batch on in one call.
+The hot part may reach below tier_end_offset: what is uploaded stays in memory until the budget needs the room. Where
+the log start has passed batches that were never uploaded, tier_end_offset stands at the first batch that is left: no
+object has what lies before it, and nobody needs it.
+
+All methods are synchronous and run on the loop's thread; an append plans, applies and hands the batch on in one call.
 """
 
 from bisect import bisect_left, bisect_right
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tailrace_core.batch import (
     LOG_APPEND_TIME_BIT,
@@ -61,10 +64,22 @@ class VisibilityWaiter(Protocol):
     """Who waits for readable bytes."""
 
     def on_visible(self, size: int) -> None:
-        """size more bytes are below the high watermark."""
+        """size more bytes are below the high watermark; 0: the log start has moved."""
 
     def on_partition_gone(self) -> None:
         """The partition was deleted, or went offline."""
+
+
+class Released(NamedTuple):
+    """What a partition let go of, for those who keep accounts of it."""
+
+    dead: dict[int, int]
+    """WAL records that are needed no more, per segment."""
+    index_entries: int
+    unuploaded_bytes: int
+    hot_entries: list[BatchEntry]
+    is_all: bool
+    """False: there is more to let go."""
 
 
 class Partition:
@@ -179,23 +194,27 @@ class Partition:
     def recover(
         self, end_offset: int, header: tuple[int, ...], segment: int, position: int, size: int, now_ms: int
     ) -> None:
-        """Take a batch that the WAL has: in the index, not in memory. It continues the log.
+        """Take a batch that the WAL has: in the index, not in memory. It continues the log."""
+        index = self.wal_index
+        if index is None:
+            index = self.wal_index = WalIndex()
+        index.append(self.state.log_end_offset, end_offset, header[8], segment, position, size)
+        self.unuploaded_bytes += size
+        self.replay(end_offset, header, now_ms)
+
+    def replay(self, end_offset: int, header: tuple[int, ...], now_ms: int) -> None:
+        """Let the state go on over a batch that continues the log.
 
         Its producer counts as one that has written now: the batch's timestamps are the producer's own.
         """
         state = self.state
         base_offset = state.log_end_offset
-        index = self.wal_index
-        if index is None:
-            index = self.wal_index = WalIndex()
-        index.append(base_offset, end_offset, header[8], segment, position, size)
         self.epochs.on_append(header[2], base_offset)
         if header[9] >= 0:
             if self.producers is None:
                 self.producers = ProducerStates()
             self.producers.apply(BatchHeader._make(header), base_offset, now_ms)
         state.log_end_offset = state.high_watermark = end_offset
-        self.unuploaded_bytes += size
 
     # --- read
 
@@ -257,13 +276,8 @@ class Partition:
 
     def on_evicted(self, entry: BatchEntry) -> int:
         """The oldest hot batch leaves memory; gives the index entries that it costs (0 or 1)."""
-        head = self.hot_head
-        assert self.hot_entries[head] is entry, "batches leave memory in offset order"
-        head += 1
-        if head >= _HEAD_SLACK and head * 2 >= len(self.hot_entries):
-            del self.hot_entries[:head], self.hot_bases[:head]
-            head = 0
-        self.hot_head = head
+        assert self.hot_entries[self.hot_head] is entry, "batches leave memory in offset order"
+        self._move_hot_head(self.hot_head + 1)
         if entry.end_offset <= self.tier_end_offset:
             return 0
         index = self.wal_index
@@ -293,6 +307,42 @@ class Partition:
                 self.wal_index = None
         self.tier_end_offset = end_offset
         return dead, given_back
+
+    def release_below(self, offset: int, batches_max: int) -> Released:
+        """Let go of what ends at or below offset, the log start now: batches in memory, and those that wait for upload.
+
+        A batch that only begins below it stays. About batches_max of them in one call, the oldest first.
+        """
+        dead: dict[int, int] = {}
+        count = size = 0
+        index = self.wal_index
+        if index is not None and (count := min(index.find(offset), batches_max)):
+            end_offset = index.batch_end_offset(count - 1)
+            size = index.bytes_below(end_offset)
+            dead = index.drop_below(end_offset)
+            if not len(index):
+                self.wal_index = None
+        entries, bases, head = self.hot_entries, self.hot_bases, self.hot_head
+        end = bisect_right(bases, offset, head)
+        if end > head and entries[end - 1].end_offset > offset:
+            end -= 1
+        bounded = min(end, head + batches_max - count)
+        first = min(bisect_left(bases, self.tier_end_offset, head), bounded)
+        for segment, of_segment in count_segments(entries, first, bounded, _segment_of).items():
+            dead[segment] = dead.get(segment, 0) + of_segment
+        size += sum([entry.size for entry in entries[first:bounded]])
+        hot_entries = entries[head:bounded]
+        self._move_hot_head(bounded)
+        if dead:
+            left = self.wal_index.base_offset() if self.wal_index is not None else self.hot_start_offset()
+            self.tier_end_offset = max(self.tier_end_offset, min(offset, left))
+        return Released(dead, count, size, hot_entries, count < batches_max and bounded == end)
+
+    def _move_hot_head(self, head: int) -> None:
+        if head >= _HEAD_SLACK and head * 2 >= len(self.hot_entries):
+            del self.hot_entries[:head], self.hot_bases[:head]
+            head = 0
+        self.hot_head = head
 
     def local_bytes_below(self, end_offset: int) -> int:
         """Bytes of the durable batches between the tier's end and end_offset."""

@@ -118,8 +118,13 @@ class EngineStart:
             state.log_end_offset = state.high_watermark = max(state.log_end_offset, state.log_start_offset)
             if partition.damage is not None:
                 partition.unuploaded_bytes = 0
-            elif partition.wal_index is not None:
-                self._engine.hot.charge(ENTRY_BYTES * len(partition.wal_index))
+                continue
+            index = partition.wal_index
+            left = index.base_offset() if index is not None else state.log_end_offset
+            partition.tier_end_offset = max(partition.tier_end_offset, min(left, state.log_start_offset))
+            partition.epochs.drop_below(state.log_start_offset)
+            if index is not None:
+                self._engine.hot.charge(ENTRY_BYTES * len(index))
                 self._engine.on_unuploaded(partition, partition.unuploaded_bytes, now_ms)
 
     def _name_suspects(self) -> None:
@@ -218,11 +223,15 @@ class EngineStart:
             state = partition.state
             # A hole is none below the log start: nobody reads there.
             continues = state.log_end_offset <= base_offset <= max(state.log_end_offset, state.log_start_offset)
+            end_offset = base_offset + header[6] + 1
             if continues and partition.damage is None:
                 state.log_end_offset = base_offset
-                partition.recover(base_offset + header[6] + 1, header, segment, position, size, now_ms)
+                if end_offset > state.log_start_offset:
+                    partition.recover(end_offset, header, segment, position, size, now_ms)
+                else:
+                    partition.replay(end_offset, header, now_ms)
+                    dead[segment] = dead.get(segment, 0) + 1
                 continue
-            end_offset = base_offset + header[6] + 1
             if end_offset <= partition.tier_end_offset and partition not in self._unloaded:
                 dead[segment] = dead.get(segment, 0) + 1
                 continue

@@ -149,6 +149,8 @@ class Uploader:
                 continue
             if section.length:
                 sections.append(section)
+            else:
+                progress |= partition.tier_end_offset >= end_offset
         if not sections:
             return progress
         self._sequence += 1
@@ -203,12 +205,17 @@ class Uploader:
         )
         offset = start_offset
         while offset < end_offset and section.length < self._options.object_bytes:
+            if offset < partition.tier_end_offset:
+                # The log start has passed all that was collected, and what was to come next.
+                return await self._section(partition, end_offset)
             index = partition.wal_index
             if index is not None and offset < index.end_offset:
                 spans = index.spans(offset, _SLICE_BYTES)[:_SLICE_BATCHES]
                 place = index.find(offset)
                 ends = [index.batch_end_offset(place + step) for step in range(len(spans))]
                 batches = await self._engine.cold.read_wal(partition, spans)
+                if batches is None:
+                    continue
                 section.add(
                     (data, span.base_offset, end, span.max_timestamp_ms)
                     for data, span, end in zip(batches, spans, ends, strict=True)
@@ -243,7 +250,7 @@ class Uploader:
             if reason is None or reason is RefusalReason.UNKNOWN_PARTITION:
                 progress = True
             if reason is None:
-                self._engine.on_committed(extent.topic_id, extent.partition, extent.end_offset, extent.length)
+                self._engine.on_committed(extent)
             else:
                 progress |= self._engine.catch_up(extent.topic_id, extent.partition)
                 logger.warning(

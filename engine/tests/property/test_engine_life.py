@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tailrace_core.batch import read_header
 from tailrace_core.errors import OffsetOutOfRange, StorageUnavailable
+from tailrace_engine.api import HIGH_WATERMARK
 from tailrace_engine.cache.hot import BATCH_OVERHEAD_BYTES
 from tailrace_engine.runtime.partition import Partition
 from tailrace_engine.sim.objects import SimObjectFaults, SimObjectStore
@@ -73,7 +74,8 @@ class Life:
             self.read_somewhere: 4,
             self.find_a_time: 2,
             self.retain: 2,
-            self.delete_records: 1,
+            self.delete_records: 2,
+            self.delete_records_while_uploading: 1,
             self.restart: 2,
             self.crash_while_producing: 2,
             self.delete_a_topic_while_producing: 1,
@@ -232,11 +234,23 @@ class Life:
         """Move the log start anywhere up to the high watermark, into the midst of a batch or beyond the uploads."""
         topic = self.some_topic()
         partition = self.partition(topic)
-        offset = self.random.randint(0, partition.state.high_watermark)
-        before = partition.state.log_start_offset
-        await self.node.controller.trim(partition.topic_id, 0, offset)
-        assert partition.state.log_start_offset == max(before, offset)
+        state = partition.state
+        offset = self.random.randint(0, state.high_watermark)
+        before = state.log_start_offset
+        asked = HIGH_WATERMARK if offset == state.high_watermark and self.random.random() < 0.5 else offset
+        assert await self.node.engine.delete_records(partition, asked) == max(before, offset)
+        assert state.log_start_offset == max(before, offset)
         topic.deleted_to = max(topic.deleted_to, offset)
+        for beyond in (state.high_watermark + 1, -2):
+            with pytest.raises(OffsetOutOfRange):
+                await self.node.engine.delete_records(partition, beyond)
+
+    async def delete_records_while_uploading(self) -> None:
+        uploading = asyncio.ensure_future(self.node.uploader.upload_once())
+        for _ in range(self.random.choice([0, 1, 5, 30])):
+            await asyncio.sleep(0)
+        await self.delete_records()
+        await asyncio.gather(uploading, return_exceptions=True)
 
     async def restart(self) -> None:
         await self.start_again(self.node.restart)

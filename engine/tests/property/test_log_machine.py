@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from engine_support import NOW_MS, make_batch, values_of
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tailrace_controller.metadata.configs import ConfigRules
 from tailrace_core.batch import check_batch
@@ -114,13 +114,31 @@ class LogMachine(RuleBasedStateMachine):
         assert given_back == len(index_bases)
 
     @rule(data=st.data())
-    @precondition(lambda self: self.partition.tier_end_offset > 0)
     def trim(self, data: st.DataObject) -> None:
-        start = data.draw(st.integers(0, self.partition.tier_end_offset))
         state = self.partition.state
+        start = data.draw(st.integers(0, state.high_watermark))
         before = state.log_start_offset
         assert state.advance_log_start(start) == (start > before)
         assert state.log_start_offset == max(before, start)
+
+    @rule(batches_max=st.integers(1, 3))
+    def release(self, batches_max: int) -> None:
+        """A step of letting go; other things happen between two of them."""
+        partition, start = self.partition, self.partition.state.log_start_offset
+        before = partition.tier_end_offset
+        released = partition.release_below(start, batches_max)
+        self.dead.update(released.dead)
+        for entry in released.hot_entries:
+            assert entry.end_offset <= start
+            self.hot.discard(entry)
+        gone = [batch for batch in self.batches if batch.base >= before and batch.end <= partition.tier_end_offset]
+        assert sum(released.dead.values()) == len(gone)
+        assert released.unuploaded_bytes == sum(len(batch.body) + 21 for batch in gone)
+        assert released.index_entries + len(released.hot_entries) <= batches_max
+        left = [batch.base for batch in self.batches if batch.end > start] + [start]
+        if released.is_all:
+            assert partition.tier_end_offset >= min(start, left[0])
+            assert partition.hot_start_offset() >= min(start, left[0])
 
     @invariant()
     def every_durable_batch_is_in_one_of_the_places(self) -> None:
@@ -160,7 +178,7 @@ class LogMachine(RuleBasedStateMachine):
     def memory_is_counted(self) -> None:
         kept = list(self.partition.hot_entries[self.partition.hot_head :])
         assert self.hot.bytes_used == sum(entry.size for entry in kept)
-        assert len(self.hot) == len(kept)
+        assert all(entry.data is not None for entry in kept)
 
 
 TestLog = LogMachine.TestCase

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tailrace_core.extents import Extent
 from tailrace_gateway.errors import ErrorCode
 from tailrace_gateway.kafka.apis.list_offsets import (
     EARLIEST,
@@ -103,7 +104,7 @@ def test_the_border_between_tier_and_local_data(filled: Any) -> None:
     assert one(filled, LATEST_TIERED) == (0, -1, -1, -1)
     assert one(filled, EARLIEST_LOCAL) == (0, 0, -1, epoch)
     assert one(filled, EARLIEST_PENDING_UPLOAD) == (0, 0, -1, epoch)
-    filled.engine.on_committed(partition.topic_id, 0, 6, 0)
+    filled.engine.on_committed(Extent(partition.topic_id, 0, epoch, 0, 6, 0, 0, 0, 0, 0))
     assert one(filled, LATEST_TIERED) == (0, 5, -1, epoch)
     assert one(filled, EARLIEST_LOCAL) == (0, 6, -1, epoch)
     assert one(filled, EARLIEST_PENDING_UPLOAD) == (0, 6, -1, epoch)
@@ -148,7 +149,7 @@ def test_errors_are_the_partitions_own_and_duplicates_are_refused(filled: Any) -
 
 def test_what_retention_removed_is_not_found_by_time(filled: Any) -> None:
     partition = filled.engine.partition("x", 0)
-    filled.engine.on_committed(partition.topic_id, 0, 6, 0)
+    filled.engine.on_committed(Extent(partition.topic_id, 0, 0, 0, 6, 0, 0, 0, 0, 0))
     filled.run(filled.membership.trim(partition.topic_id, 0, 6))
     assert one(filled, T0) == (0, 6, T0 + 50, filled.leader_epoch)
 
