@@ -126,7 +126,8 @@ class ShardOwner:
                 return False
             if error is not None:
                 for ticket, _ in decision.answers:
-                    self._answer(ticket, error)
+                    del self._held[ticket]
+                    _give(ticket, error)
                 return False
             replay = self.shard.replay
             for record in records:

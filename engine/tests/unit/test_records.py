@@ -6,10 +6,10 @@ import cramjam
 import pytest
 from engine_support import COMPRESSIONS, make_batch, record, varint
 
-from tailrace_core.batch import assign_offset, set_log_append_time
+from tailrace_core.batch import assign_offset, read_header, set_log_append_time
 from tailrace_core.errors import DataCorrupt
 from tailrace_engine.log import records
-from tailrace_engine.log.records import inflate, timestamps
+from tailrace_engine.log.records import inflate, keys_and_values, timestamps
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -63,8 +63,31 @@ def test_a_body_that_is_something_else_is_corrupt(compression: str, body: bytes)
     ],
 )
 def test_a_record_that_leaves_its_batch_is_corrupt(body: bytes) -> None:
+    batch = make_batch([1, 1], body=body)
     with pytest.raises(DataCorrupt):
-        list(timestamps(make_batch([1, 1], body=body)))
+        list(timestamps(batch))
+    with pytest.raises(DataCorrupt):
+        list(keys_and_values(batch, read_header(batch)))
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_keys_and_values_are_those_of_the_records(compression: str) -> None:
+    batch = make_batch([1, 1 << 40, 3], bytes(200), compression=compression)
+    assert list(keys_and_values(batch, read_header(batch))) == [(None, bytes(200))] * 3
+
+
+@pytest.mark.parametrize("at", range(2, 14))
+def test_a_byte_that_is_another_is_corrupt_or_gives_other_bytes(at: int) -> None:
+    for byte in range(256):
+        body = bytearray(record(0, 0, b"value") + record(1, 0, b"value"))
+        body[at] = byte
+        batch = make_batch([1, 1], body=bytes(body))
+        try:
+            found = list(keys_and_values(batch, read_header(batch)))
+        except DataCorrupt:
+            continue
+        assert len(found) == 2
+        assert all(len(key or b"") + len(value or b"") <= len(body) for key, value in found)
 
 
 def bombs() -> list[tuple[int, bytes]]:
