@@ -21,7 +21,7 @@ LOG_REPEATS_SECONDS: Final = 10.0
 FETCH_SESSION_EVICTION_MS: Final = 120_000
 """How long a fetch session is unused before another may take its place: Kafka's (KIP-227)."""
 FETCH_SESSION_PARTITIONS_MAX: Final = 250_000
-"""Partitions of all fetch sessions together; one takes some 500 bytes."""
+"""Partitions of all fetch sessions together; one takes some 400 bytes."""
 
 INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX: Final = 16 << 20
 """What coordinators of one internal topic may have decided and not made durable: sixteen batches of the largest size,

@@ -12,7 +12,7 @@ that nobody uses any more costs an append once, not each time.
 
 The cache holds slots_max sessions. When it is full, a new one takes the place of the session that was used longest ago
 if that was more than 120 s ago; else that of the smallest session that has lived for longer than 120 s, if the new one
-is not smaller (FetchSessionCacheShard.tryEvict; there are no followers' sessions here, which have precedence in Kafka).
+is larger (FetchSessionCacheShard.tryEvict; there are no followers' sessions here, which have precedence in Kafka).
 The partitions of all sessions together are bounded too; Kafka bounds the sessions only. Where there is no room, none is
 opened: the client goes on with full fetches.
 """
