@@ -79,6 +79,8 @@ class Engine:
         """See api.StorageEngine. Kept as a value: it is asked for each request."""
         self._unsynced_bytes = 0
         self._unsynced_bytes_max = max(int(hot_bytes * _UNSYNCED_RATIO), 16 << 20)
+        self._held_above_bytes = self._unsynced_bytes_max
+        """With so much unsynced, the WAL's room is used or memory waits for too much: as of the last look."""
         self.unuploaded: dict[Partition, None] = {}
         """Partitions with durable data that the catalog does not have, longest waiting first."""
         self.unuploaded_bytes = 0
@@ -227,16 +229,18 @@ class Engine:
 
     def maybe_hold_back(self) -> None:
         """Look whether the WAL and the memory take more; tell the gateway when they do again."""
+        room = self.wal.room_bytes()
+        # What is appended until the next look must not take what is reserved for internal topics.
+        self._held_above_bytes = min(self._unsynced_bytes_max, self._unsynced_bytes + room)
         held = self.wal.fenced is None and (
-            self._unsynced_bytes > self._unsynced_bytes_max
+            self._unsynced_bytes > self._held_above_bytes
             or self.hot.bytes_used > self.hot.budget_bytes + self._unsynced_bytes_max
-            or self.wal.is_full()
         )
+        if held:
+            self.on_upload_due()
         if held != self.must_hold_back:
             self.must_hold_back = held
-            if held:
-                self.on_upload_due()
-            else:
+            if not held:
                 self.on_room()
 
     def append(
@@ -260,7 +264,7 @@ class Engine:
         self.appended_records += header.record_count
         self.appended_bytes += size
         self._unsynced_bytes += size
-        if self._unsynced_bytes > self._unsynced_bytes_max:
+        if self._unsynced_bytes > self._held_above_bytes:
             self.must_hold_back = True
         hot = self.hot
         hot.append(entry)

@@ -19,7 +19,7 @@ from coordinator_support import (
     held_disk,
     turns,
 )
-from engine_support import NOW_MS, Node, until
+from engine_support import NOW_MS, Node, make_batch, until
 
 from tailrace_core.batch import batch_spans, read_header
 from tailrace_core.errors import (
@@ -429,6 +429,20 @@ def test_users_that_are_held_back_do_not_stop_coordinators(tmp_path: Path) -> No
         for at in range(20):
             assert await made.asked("g", Put({b"a": b"%d" % at})) == 1
         assert node.engine.must_hold_back
+
+    coordinated(tmp_path, test, capacity_bytes=1 << 20)
+
+
+def test_a_burst_of_users_data_leaves_the_coordinators_slice_alone(tmp_path: Path) -> None:
+    async def test(made: Coordinated) -> None:
+        node = made.node
+        partition = await node.partition("t")
+        await made.asked("g", Put({b"a": b"1"}))
+        while not node.engine.must_hold_back:  # all within one pass of the loop
+            node.append(partition, make_batch(value=bytes(2000)))
+        assert node.wal.room_bytes(internal=True) > 0
+        assert await made.asked("g", Put({b"a": b"2"})) == 1
+        await node.durable(partition)
 
     coordinated(tmp_path, test, capacity_bytes=1 << 20)
 
