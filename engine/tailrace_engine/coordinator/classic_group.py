@@ -1,0 +1,674 @@
+"""A classic group: members that agree on a protocol, and a leader among them that assigns.
+
+    Empty ──join──> PreparingRebalance ──all joined, or time is up──> CompletingRebalance ──leader syncs──> Stable
+      ^                 ^     │                                          │                                   │
+      └── all are gone ─┼─────┘<── join, leave, a session that ended ────┴───────────────────────────────────┘
+
+A rebalance lives in memory alone. Two things are kept: the generation with its members and assignments when the leader
+has synced, and the generation that ended empty. So a coordinator that is loaded again is back in the last generation
+that was complete, and its members go on if they have not moved either. A record says all of the group; `apply` makes
+the group what the record says, and leaves alone what is soft of the members that stay: sessions, and who waits.
+
+The order of members is the order in which they came, so that equal inputs elect and vote alike.
+
+Rules: KIP-62 (two timeouts), KIP-134 (initial delay), KIP-345 (static members), KIP-394 (the member id comes first),
+KIP-814 (skip the assignment); where those are silent, Apache Kafka 4.3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tailrace_core.errors import (
+    FencedInstanceId,
+    GroupMaxSizeReached,
+    IllegalGeneration,
+    InconsistentGroupProtocol,
+    MemberIdRequired,
+    NonEmptyGroup,
+    RebalanceInProgress,
+    TailraceError,
+    UnknownMemberId,
+)
+from tailrace_engine.coordinator.deadlines import Deadline, Deadlines
+from tailrace_engine.coordinator.decision import Record, Ticket
+from tailrace_engine.coordinator.group_messages import (
+    DescribedGroup,
+    DescribedMember,
+    Heartbeat,
+    JoinedGroup,
+    JoinedMember,
+    JoinGroup,
+    LeaveGroup,
+    LeavingMember,
+    LeftGroup,
+    SyncedGroup,
+    SyncGroup,
+)
+from tailrace_engine.coordinator.group_parts import (
+    COMPLETING_REBALANCE,
+    CONSUMER,
+    DEAD,
+    EMPTY,
+    NEW_MEMBER_JOIN_TIMEOUT_MS,
+    PREPARING_REBALANCE,
+    STABLE,
+    Draft,
+    GroupCounts,
+    GroupOptions,
+    Member,
+    common_protocols,
+    elected_protocol,
+    kept_member,
+    rebalance_timeout_ms,
+    subscriptions,
+)
+from tailrace_engine.coordinator.records import (
+    GroupMetadataValue,
+    group_metadata_record,
+)
+
+
+class ClassicGroup:
+    """The state of one group and its rules. Decisions go into the shard's draft."""
+
+    __slots__ = (
+        "_counts",
+        "_deadlines",
+        "_draft",
+        "_extended_until_ms",
+        "_initial_rebalance",
+        "_member_arrived",
+        "_options",
+        "_rebalance",
+        "generation_id",
+        "group_id",
+        "leader",
+        "members",
+        "pending_members",
+        "pending_syncs",
+        "protocol_name",
+        "protocol_type",
+        "state",
+        "state_timestamp_ms",
+        "static_members",
+        "topics",
+        "waiting_joins",
+    )
+
+    def __init__(
+        self, group_id: str, options: GroupOptions, deadlines: Deadlines, draft: Draft, counts: GroupCounts
+    ) -> None:
+        self.group_id = group_id
+        self.state = EMPTY
+        self.state_timestamp_ms = -1
+        """When it came into this state; -1 when that is not known."""
+        self.generation_id = 0
+        self.protocol_type = ""
+        """"" of a group that only keeps offsets."""
+        self.protocol_name: str | None = None
+        self.leader: str | None = None
+        self.members: dict[str, Member] = {}
+        self.static_members: dict[str, str] = {}
+        """Member ids by group instance id."""
+        self.pending_members: dict[str, Deadline] = {}
+        """Ids that were given out and have not joined yet (KIP-394)."""
+        self.pending_syncs: dict[str, None] = {}
+        """Members that have not synced in this generation."""
+        self.waiting_joins = 0
+        """Members with a join ticket."""
+        self.topics: frozenset[str] | None = frozenset()
+        """What the members of type "consumer" subscribe to; None when that could not be read."""
+        self._options = options
+        self._deadlines = deadlines
+        self._draft = draft
+        self._counts = counts
+        self._rebalance = Deadline(self._on_rebalance_deadline)
+        """In PreparingRebalance: when the join ends. In the states after: when members must have synced."""
+        self._initial_rebalance = False
+        """The rebalance began in an empty group: it ends by time alone."""
+        self._extended_until_ms = 0
+        """The initial rebalance is not extended beyond."""
+        self._member_arrived = False
+        """Somebody joined since the initial rebalance was last extended."""
+        counts.groups[EMPTY] += 1
+
+    # --- Join ---
+
+    def join(self, request: JoinGroup, member_id_suffix: str, ticket: Ticket, now_ms: int) -> None:
+        """A member joins, or joins again; it is answered when the others have, too."""
+        error = self._refusal_of_join(request)
+        if error is not None:
+            self._draft.answer(ticket, error)
+        elif request.member_id == "":
+            self._join_new(request, member_id_suffix, ticket, now_ms)
+        elif request.member_id in self.pending_members and request.group_instance_id is None:
+            self._add_member(request.member_id, request, ticket, now_ms)
+        else:
+            self._join_again(request, ticket, now_ms)
+
+    def _refusal_of_join(self, request: JoinGroup) -> TailraceError | None:
+        member = self.members.get(request.member_id)
+        if self.state == PREPARING_REBALANCE:
+            # Those who wait are counted: more members than may be can only be left out by not letting them rejoin.
+            full = self.waiting_joins >= self._options.members_max
+            accepted = member is not None and member.join_ticket is not None
+        else:
+            full = self.state != EMPTY and len(self.members) >= self._options.members_max
+            accepted = member is not None
+        if full and not accepted:
+            if member is not None:
+                self._remove(member)
+            elif request.member_id in self.pending_members:
+                self._forget_pending(request.member_id)
+            return GroupMaxSizeReached(f"group {self.group_id} has {self._options.members_max} members already")
+        if not self._supports(request):
+            return InconsistentGroupProtocol(
+                f"the members of group {self.group_id} have no protocol of type {request.protocol_type!r} in common "
+                "with this one"
+            )
+        return None
+
+    def _supports(self, request: JoinGroup) -> bool:
+        if self.state == EMPTY or not self.members:
+            return bool(request.protocol_type and request.protocols)
+        if request.protocol_type != self.protocol_type:
+            return False
+        common = common_protocols(self.members)
+        return any(name in common for name, _ in request.protocols)
+
+    def _join_new(self, request: JoinGroup, suffix: str, ticket: Ticket, now_ms: int) -> None:
+        instance_id = request.group_instance_id
+        if instance_id is not None:
+            member_id = f"{instance_id}-{suffix}"
+            old_member_id = self.static_members.get(instance_id)
+            if old_member_id is None:
+                self._add_member(member_id, request, ticket, now_ms)
+            else:
+                self._replace_static(self.members[old_member_id], member_id, request, ticket, now_ms)
+            return
+        member_id = f"{request.client_id}-{suffix}"
+        if not request.requires_known_member_id:
+            self._add_member(member_id, request, ticket, now_ms)
+            return
+        deadline = self.pending_members[member_id] = Deadline(lambda now_ms: self._on_never_joined(member_id, now_ms))
+        self._deadlines.set(deadline, now_ms + request.session_timeout_ms)
+        self._draft.answer(ticket, MemberIdRequired("join again with this member id", member_id))
+
+    def _join_again(self, request: JoinGroup, ticket: Ticket, now_ms: int) -> None:
+        error = self._check_member(request.member_id, request.group_instance_id)
+        if error is not None:
+            self._draft.answer(ticket, error)
+            return
+        member = self.members[request.member_id]
+        unchanged = member.protocols == request.protocols
+        if self.state == COMPLETING_REBALANCE and unchanged:
+            # The answer to its first call may have been lost.
+            self._draft.answer(ticket, self._joined(member))
+        elif self.state == STABLE and unchanged and member.member_id != self.leader:
+            self._draft.answer(ticket, self._joined(member))
+        else:
+            self._update(member, request, ticket)
+            self._rebalance_or_complete_join(now_ms)
+
+    def _add_member(self, member_id: str, request: JoinGroup, ticket: Ticket, now_ms: int) -> None:
+        if self.state == PREPARING_REBALANCE and self._initial_rebalance:
+            self._member_arrived = True
+        if not self.members:
+            self.protocol_type = request.protocol_type
+        if self.leader is None:
+            self.leader = member_id
+        pending = self.pending_members.pop(member_id, None)
+        if pending is not None:
+            self._deadlines.clear(pending)
+        member = self._insert(
+            member_id,
+            request.group_instance_id,
+            request.client_id,
+            request.client_host,
+            request.rebalance_timeout_ms,
+            request.session_timeout_ms,
+            request.protocols,
+        )
+        member.is_new = True
+        member.join_ticket = ticket
+        self.waiting_joins += 1
+        self._deadlines.set(member.session, now_ms + NEW_MEMBER_JOIN_TIMEOUT_MS)
+        self._rebalance_or_complete_join(now_ms)
+
+    def _insert(
+        self,
+        member_id: str,
+        group_instance_id: str | None,
+        client_id: str,
+        client_host: str,
+        rebalance_timeout_ms: int,
+        session_timeout_ms: int,
+        protocols: tuple[tuple[str, bytes], ...],
+    ) -> Member:
+        session = Deadline(lambda now_ms: self._on_session_end(member_id, now_ms))
+        member = self.members[member_id] = Member(
+            member_id,
+            group_instance_id,
+            client_id,
+            client_host,
+            rebalance_timeout_ms,
+            session_timeout_ms,
+            protocols,
+            session,
+        )
+        if group_instance_id is not None:
+            self.static_members[group_instance_id] = member_id
+        self._counts.members += 1
+        return member
+
+    def _update(self, member: Member, request: JoinGroup, ticket: Ticket) -> None:
+        member.protocols = request.protocols
+        member.rebalance_timeout_ms = request.rebalance_timeout_ms
+        member.session_timeout_ms = request.session_timeout_ms
+        self._answer_join(member, RebalanceInProgress("the member has joined once more"))
+        member.join_ticket = ticket
+        self.waiting_joins += 1
+
+    def _replace_static(self, old: Member, member_id: str, request: JoinGroup, ticket: Ticket, now_ms: int) -> None:
+        """A static member came back without its member id: it takes the place of what it was."""
+        old_leader = self.leader
+        self._fence(old)
+        self._forget(old)
+        member = self._insert(
+            member_id,
+            old.group_instance_id,
+            old.client_id,
+            old.client_host,
+            old.rebalance_timeout_ms,
+            old.session_timeout_ms,
+            old.protocols,
+        )
+        member.assignment = old.assignment
+        if old_leader == old.member_id:
+            self.leader = member_id
+        self._touch(member, now_ms)
+        self._update(member, request, ticket)
+        if self.state == COMPLETING_REBALANCE:
+            # The leader may be assigning to the old id already.
+            self._prepare_rebalance(now_ms)
+        elif self.state == PREPARING_REBALANCE:
+            self._maybe_complete_join(now_ms)
+        elif elected_protocol(self.members) != self.protocol_name:
+            self._rebalance_or_complete_join(now_ms)
+        else:
+            self._draft.records.append(self.record())
+            joined = self._joined(member)
+            if request.supports_skipping_assignment:
+                joined = joined._replace(skip_assignment=self.leader == member_id)
+            else:
+                # It must not take itself for the leader: it would assign anew.
+                joined = joined._replace(leader=old_leader or "", members=())
+            self._answer_join(member, joined)
+
+    def _fence(self, member: Member) -> None:
+        error = FencedInstanceId(f"another member joined as {member.group_instance_id}")
+        self._answer_join(member, error)
+        self._answer_sync(member, error)
+
+    # --- The rebalance ---
+
+    def _rebalance_or_complete_join(self, now_ms: int) -> None:
+        if self.state == PREPARING_REBALANCE:
+            self._maybe_complete_join(now_ms)
+        else:
+            self._prepare_rebalance(now_ms)
+
+    def _prepare_rebalance(self, now_ms: int) -> None:
+        if self.state == COMPLETING_REBALANCE:
+            for member in self.members.values():
+                member.assignment = b""
+                if self._answer_sync(member, RebalanceInProgress("the group rebalances")):
+                    self._touch(member, now_ms)
+        self._deadlines.clear(self._rebalance)
+        self._initial_rebalance = self.state == EMPTY
+        self._become(PREPARING_REBALANCE, now_ms)
+        if self._initial_rebalance:
+            self._member_arrived = False
+            self._extended_until_ms = now_ms + max(
+                rebalance_timeout_ms(self.members), self._options.initial_rebalance_delay_ms
+            )
+            self._deadlines.set(self._rebalance, now_ms + self._options.initial_rebalance_delay_ms)
+        elif self._all_joined():
+            self._complete_join(now_ms)
+        else:
+            self._deadlines.set(self._rebalance, now_ms + rebalance_timeout_ms(self.members))
+
+    def _maybe_complete_join(self, now_ms: int) -> None:
+        if self.state == PREPARING_REBALANCE and not self._initial_rebalance and self._all_joined():
+            self._complete_join(now_ms)
+
+    def _all_joined(self) -> bool:
+        return self.waiting_joins == len(self.members) and not self.pending_members
+
+    def _complete_join(self, now_ms: int) -> None:
+        """Those who joined are the next generation, with the static members that are still counted on."""
+        self._deadlines.clear(self._rebalance)
+        for member in list(self.members.values()):
+            if member.join_ticket is None and member.group_instance_id is None:
+                self._remove(member)
+        if self.members and not self._elect_leader():
+            # Only static members are left, and none of them has come back: their sessions decide.
+            self._deadlines.set(self._rebalance, now_ms + rebalance_timeout_ms(self.members))
+            return
+        self.generation_id += 1
+        self.pending_syncs.clear()
+        if not self.members:
+            self.protocol_name = None
+            self.topics = frozenset()
+            self._become(EMPTY, now_ms)
+            self._draft.records.append(self.record())
+            return
+        self.protocol_name = elected_protocol(self.members)
+        self.topics = subscriptions(self.members, self.protocol_type, self.protocol_name)
+        self._become(COMPLETING_REBALANCE, now_ms)
+        for member in self.members.values():
+            self._answer_join(member, self._joined(member))
+            self._touch(member, now_ms)
+            member.is_new = False
+            self.pending_syncs[member.member_id] = None
+        self._deadlines.set(self._rebalance, now_ms + rebalance_timeout_ms(self.members))
+
+    def _on_rebalance_deadline(self, now_ms: int) -> None:
+        if self.state == PREPARING_REBALANCE:
+            if self._initial_rebalance and self._member_arrived and now_ms < self._extended_until_ms:
+                self._member_arrived = False
+                delayed_ms = now_ms + self._options.initial_rebalance_delay_ms
+                self._deadlines.set(self._rebalance, min(delayed_ms, self._extended_until_ms))
+            else:
+                self._complete_join(now_ms)
+        elif self.state in (COMPLETING_REBALANCE, STABLE) and self.pending_syncs:
+            for member_id in list(self.pending_syncs):
+                self._remove(self.members[member_id])
+            self._prepare_rebalance(now_ms)
+
+    def _elect_leader(self) -> bool:
+        """False when nobody is there who could lead."""
+        leader = self.members.get(self.leader or "")
+        if leader is None or leader.join_ticket is None:
+            joined = (member.member_id for member in self.members.values() if member.join_ticket is not None)
+            elected = next(joined, None)
+            if elected is None:
+                return False
+            self.leader = elected
+        return True
+
+    def _joined(self, member: Member) -> JoinedGroup:
+        protocol_name = self.protocol_name or ""
+        members: tuple[JoinedMember, ...] = ()
+        if member.member_id == self.leader:
+            members = tuple(
+                JoinedMember(each.member_id, each.group_instance_id, each.metadata(protocol_name))
+                for each in self.members.values()
+            )
+        return JoinedGroup(
+            member.member_id, self.generation_id, self.protocol_type, protocol_name, self.leader or "", False, members
+        )
+
+    # --- Sync, heartbeat, leave ---
+
+    def sync(self, request: SyncGroup, ticket: Ticket, now_ms: int) -> None:
+        """A member asks for its assignment; the leader brings all of them."""
+        error = self.check_generation(request.member_id, request.group_instance_id, request.generation_id)
+        if error is None and (
+            request.protocol_type not in (None, self.protocol_type)
+            or (None not in (request.protocol_name, self.protocol_name)
+            and request.protocol_name != self.protocol_name)
+        ):
+            error = InconsistentGroupProtocol(
+                f"group {self.group_id} has protocol {self.protocol_name} of type {self.protocol_type}"
+            )
+        if error is None and self.state == PREPARING_REBALANCE:
+            error = RebalanceInProgress("the group rebalances")
+        if error is not None:
+            self._draft.answer(ticket, error)
+            return
+        member = self.members[request.member_id]
+        self.pending_syncs.pop(member.member_id, None)
+        if self.state == STABLE:
+            self._draft.answer(ticket, self._synced(member.assignment))
+            return
+        self._answer_sync(member, RebalanceInProgress("the member has synced once more"))
+        member.sync_ticket = ticket
+        if member.member_id == self.leader:
+            self._assign(dict(request.assignments), now_ms)
+
+    def _assign(self, assignments: dict[str, bytes], now_ms: int) -> None:
+        """The generation is complete: it is kept, and who waits hears of it."""
+        self._draft.records.append(self.record(assignments, now_ms))
+        for member in self.members.values():
+            if self._answer_sync(member, self._synced(assignments.get(member.member_id, b""))):
+                # Its session may have ended while it waited, which did not count.
+                self._touch(member, now_ms)
+
+    def _synced(self, assignment: bytes) -> SyncedGroup:
+        return SyncedGroup(self.protocol_type, self.protocol_name or "", assignment)
+
+    def heartbeat(self, request: Heartbeat, ticket: Ticket, now_ms: int) -> None:
+        """A member is alive, and hears whether it must join again."""
+        error = self.check_generation(request.member_id, request.group_instance_id, request.generation_id)
+        if error is None:
+            self._touch(self.members[request.member_id], now_ms)
+            if self.state == PREPARING_REBALANCE:
+                error = RebalanceInProgress("the group rebalances")
+        self._draft.answer(ticket, error)
+
+    def leave(self, request: LeaveGroup, ticket: Ticket, now_ms: int) -> None:
+        """Members leave, or are sent away by an administrator; then the rest rebalances, once."""
+        outcomes = tuple((leaving, self._leave_one(leaving, now_ms)) for leaving in request.members)
+        self._draft.answer(ticket, LeftGroup(outcomes))
+        if self.state != EMPTY and any(error is None for _, error in outcomes):
+            self._rebalance_or_complete_join(now_ms)
+
+    def _leave_one(self, leaving: LeavingMember, now_ms: int) -> TailraceError | None:
+        member_id, instance_id = leaving.member_id, leaving.group_instance_id
+        if member_id in self.pending_members:
+            self._forget_pending(member_id)
+            return None
+        if member_id == "" and instance_id is not None:
+            member_id = self.static_members.get(instance_id, "")
+        error = self._check_member(member_id, instance_id)
+        if error is None:
+            self._remove(self.members[member_id])
+        return error
+
+    def _forget_pending(self, member_id: str) -> None:
+        self._deadlines.clear(self.pending_members.pop(member_id))
+
+    # --- Members and their sessions ---
+
+    def check_generation(self, member_id: str, instance_id: str | None, generation_id: int) -> TailraceError | None:
+        """UnknownMemberId, FencedInstanceId, IllegalGeneration."""
+        error = self._check_member(member_id, instance_id)
+        if error is None and generation_id != self.generation_id:
+            return IllegalGeneration(f"{generation_id=} but group {self.group_id} is at {self.generation_id}")
+        return error
+
+    def _check_member(self, member_id: str, group_instance_id: str | None) -> TailraceError | None:
+        if group_instance_id is not None:
+            holder = self.static_members.get(group_instance_id)
+            if holder is not None and holder != member_id:
+                return FencedInstanceId(f"another member joined as {group_instance_id}")
+            if holder is None:
+                return UnknownMemberId(f"no member of group {self.group_id} is {group_instance_id}")
+        if member_id not in self.members:
+            return UnknownMemberId(f"group {self.group_id} has no member {member_id!r}")
+        return None
+
+    def touch(self, member_id: str, now_ms: int) -> None:
+        """The member was heard of: it committed offsets."""
+        member = self.members.get(member_id)
+        if member is not None and self.state in (STABLE, PREPARING_REBALANCE):
+            self._touch(member, now_ms)
+
+    def _touch(self, member: Member, now_ms: int) -> None:
+        self._deadlines.set(member.session, now_ms + member.session_timeout_ms)
+
+    def _on_session_end(self, member_id: str, now_ms: int) -> None:
+        member = self.members.get(member_id)
+        if member is None or (not member.is_new and (member.join_ticket is not None or member.sync_ticket is not None)):
+            return
+        self._remove(member)
+        self._rebalance_or_complete_join(now_ms)
+
+    def _on_never_joined(self, member_id: str, now_ms: int) -> None:
+        self._forget_pending(member_id)
+        self._maybe_complete_join(now_ms)
+
+    def _remove(self, member: Member) -> None:
+        """The member is gone. What waits for it is answered with UnknownMemberId: if it lives, it joins anew."""
+        error = UnknownMemberId("the member was removed from the group")
+        self._answer_join(member, error)
+        self._answer_sync(member, error)
+        self._forget(member)
+        if self.leader == member.member_id:
+            self.leader = next(iter(self.members), None)
+
+    def _forget(self, member: Member) -> None:
+        del self.members[member.member_id]
+        self.pending_syncs.pop(member.member_id, None)
+        if member.group_instance_id is not None:
+            del self.static_members[member.group_instance_id]
+        self._deadlines.clear(member.session)
+        self._counts.members -= 1
+
+    def _answer_join(self, member: Member, outcome: Any) -> None:
+        if member.join_ticket is not None:
+            self._draft.answer(member.join_ticket, outcome)
+            member.join_ticket = None
+            self.waiting_joins -= 1
+
+    def _answer_sync(self, member: Member, outcome: Any) -> bool:
+        if member.sync_ticket is None:
+            return False
+        self._draft.answer(member.sync_ticket, outcome)
+        member.sync_ticket = None
+        return True
+
+    # --- What is kept ---
+
+    def record(self, assignments: dict[str, bytes] | None = None, now_ms: int | None = None) -> Record:
+        """The group as it is to be kept: with new assignments since now_ms, or as it is."""
+        protocol_name = self.protocol_name
+        members = [
+            kept_member(
+                member,
+                protocol_name or "",
+                assignments.get(member.member_id, b"") if assignments is not None else member.assignment,
+            )
+            for member in self.members.values()
+        ]
+        value = GroupMetadataValue(
+            protocol_type=self.protocol_type,
+            generation=self.generation_id,
+            protocol=protocol_name,
+            leader=self.leader,
+            current_state_timestamp=self.state_timestamp_ms if now_ms is None else now_ms,
+            members=members,
+        )
+        return group_metadata_record(self.group_id, value)
+
+    def apply(self, value: GroupMetadataValue) -> None:
+        """Be the group that the record says."""
+        before, self.members = self.members, {}
+        self._counts.members -= len(before)
+        self.static_members.clear()
+        for kept in value.members:
+            member = before.pop(kept.member_id, None)
+            if member is None:
+                member = self._insert(
+                    kept.member_id,
+                    kept.group_instance_id,
+                    kept.client_id,
+                    kept.client_host,
+                    kept.rebalance_timeout if kept.rebalance_timeout != -1 else kept.session_timeout,
+                    kept.session_timeout,
+                    ((value.protocol or "", bytes(kept.subscription)),),
+                )
+            else:
+                self.members[kept.member_id] = member
+                self._counts.members += 1
+                if member.group_instance_id is not None:
+                    self.static_members[member.group_instance_id] = kept.member_id
+            member.assignment = bytes(kept.assignment)
+        assert not any(gone.join_ticket is not None or gone.sync_ticket is not None for gone in before.values()), (
+            "those who wait are members"
+        )
+        self.protocol_type = value.protocol_type
+        self.generation_id = value.generation
+        self.protocol_name = value.protocol
+        self.leader = value.leader
+        self.topics = subscriptions(self.members, self.protocol_type, self.protocol_name)
+        self._become(STABLE if self.members else EMPTY, value.current_state_timestamp)
+
+    def on_loaded(self, now_ms: int) -> None:
+        """Sessions begin to run."""
+        for member in self.members.values():
+            self._touch(member, now_ms)
+        if len(self.members) > self._options.members_max:
+            self._prepare_rebalance(now_ms)
+
+    def on_removed(self) -> None:
+        """The group is deleted."""
+        self._counts.groups[self.state] -= 1
+        self._counts.members -= len(self.members)
+        self.state = DEAD
+        self._deadlines.clear(self._rebalance)
+        for deadline in (*self.pending_members.values(), *(member.session for member in self.members.values())):
+            self._deadlines.clear(deadline)
+
+    def _become(self, state: str, now_ms: int) -> None:
+        self._counts.groups[self.state] -= 1
+        self._counts.groups[state] += 1
+        self.state = state
+        self.state_timestamp_ms = now_ms
+
+    # --- What others ask ---
+
+    def is_subscribed_to(self, topic_name: str) -> bool:
+        """True also when that cannot be known."""
+        return self.protocol_type == CONSUMER and (self.topics is None or topic_name in self.topics)
+
+    def refusal_of_commit(self, generation_id: int, member_id: str, instance_id: str | None) -> TailraceError | None:
+        """A generation below 0 without a member is from outside of the group, which then must be empty."""
+        if self.state == EMPTY and generation_id < 0:
+            return None
+        if generation_id < 0 and not member_id and instance_id is None:
+            return UnknownMemberId(f"group {self.group_id} has members, and only they commit")
+        error = self.check_generation(member_id, instance_id, generation_id)
+        if error is None and self.state == COMPLETING_REBALANCE:
+            return RebalanceInProgress("the group rebalances")
+        return error
+
+    def refusal_of_offset_deletion(self) -> TailraceError | None:
+        """Only of groups whose topics are known offsets may be deleted while there are members."""
+        if self.state != EMPTY and self.protocol_type != CONSUMER:
+            return NonEmptyGroup(f"group {self.group_id} has members")
+        return None
+
+    def describe(self) -> DescribedGroup:
+        """As DescribeGroups tells it: what the members said only when they are of one mind."""
+        stable = self.state == STABLE
+        protocol_name = (self.protocol_name or "") if stable else ""
+        return DescribedGroup(
+            self.group_id,
+            self.state,
+            self.protocol_type,
+            protocol_name,
+            tuple(
+                DescribedMember(
+                    member.member_id,
+                    member.group_instance_id,
+                    member.client_id,
+                    member.client_host,
+                    member.metadata(protocol_name) if stable else b"",
+                    member.assignment,
+                )
+                for member in self.members.values()
+            ),
+        )

@@ -1,0 +1,363 @@
+"""All groups of one partition of __consumer_offsets: who is asked, what is kept, what time brings.
+
+Of a group there is what its members agree on (ClassicGroup) and what they committed (GroupOffsets). A group comes into
+being when a member joins or an offset is committed, and goes when it is deleted, or empty with nothing committed.
+
+Offsets are looked over group by group: a group's look is due when the first of its offsets may go, and then not again
+before offsets.retention.check.interval.ms have passed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from tailrace_core.errors import (
+    GroupIdNotFound,
+    GroupSubscribedToTopic,
+    IllegalGeneration,
+    InvalidGroupId,
+    InvalidSessionTimeout,
+    NonEmptyGroup,
+    TailraceError,
+    UnknownMemberId,
+)
+from tailrace_core.ports import Entropy
+from tailrace_engine.coordinator.classic_group import ClassicGroup
+from tailrace_engine.coordinator.deadlines import NEVER, Deadline, Deadlines
+from tailrace_engine.coordinator.decision import Decision, Record, Ticket
+from tailrace_engine.coordinator.group_messages import (
+    CommitOffsets,
+    CommittedOffsets,
+    DeletedOffsets,
+    DeleteGroup,
+    DeleteOffsets,
+    DescribeGroup,
+    FetchedOffsets,
+    FetchOffsets,
+    Heartbeat,
+    JoinGroup,
+    LeaveGroup,
+    LeftGroup,
+    ListedGroup,
+    ListGroups,
+    SyncGroup,
+    TopicsDeleted,
+)
+from tailrace_engine.coordinator.group_parts import EMPTY, Draft, GroupCounts, GroupOptions
+from tailrace_engine.coordinator.offsets import GroupOffsets, commit_record, expiry_ms, nothing_committed
+from tailrace_engine.coordinator.records import (
+    OffsetCommitKey,
+    group_metadata_key,
+    offset_commit_key,
+    read_group_metadata_value,
+    read_key,
+    read_offset_commit_value,
+)
+
+CLASSIC: Final = "classic"
+
+RECORDS_PER_EXPIRY_MAX: Final = 1_000
+"""Records of one call of expire, after which it asks to be called again: so that they fit into a batch."""
+DEADLINES_PER_EXPIRY_MAX: Final = 200
+"""Deadlines of one call of expire, for the sake of the loop."""
+_MINUTE_MS: Final = 60_000
+
+
+class _Group:
+    """A group: its members, its offsets, and when those are looked over."""
+
+    __slots__ = ("members", "offsets", "retention")
+
+    def __init__(self, members: ClassicGroup, offsets: GroupOffsets, retention: Deadline) -> None:
+        self.members = members
+        self.offsets = offsets
+        self.retention = retention
+
+
+class GroupShard:
+    """The Shard (see decision.py) of consumer groups. Requests are those of group_messages.py."""
+
+    def __init__(self, options: GroupOptions, entropy: Entropy) -> None:
+        self.counts: Final = GroupCounts()
+        """How much there is, for metrics."""
+        self._options = options
+        self._entropy = entropy
+        self._deadlines = Deadlines()
+        self._draft = Draft()
+        self._groups: dict[str, _Group] = {}
+        self._retention_ms = options.offsets_retention_minutes * _MINUTE_MS
+        self._handlers: dict[type, Callable[[Any, Ticket, int], None]] = {
+            JoinGroup: self._join,
+            SyncGroup: self._sync,
+            Heartbeat: self._heartbeat,
+            LeaveGroup: self._leave,
+            CommitOffsets: self._commit_offsets,
+            FetchOffsets: self._fetch_offsets,
+            DeleteOffsets: self._delete_offsets,
+            DescribeGroup: self._describe,
+            ListGroups: self._list,
+            DeleteGroup: self._delete,
+            TopicsDeleted: self._topics_deleted,
+        }
+
+    # --- The shard ---
+
+    def decide(self, request: Any, ticket: Ticket, now_ms: int) -> Decision:
+        """See Shard."""
+        self._handlers[type(request)](request, ticket, now_ms)
+        return self._draft.take()
+
+    def replay(self, record: Record) -> None:
+        """See Shard. Raises DecodeError or struct.error when a record of a known kind cannot be read."""
+        key = read_key(record.key)
+        if key is None:
+            return
+        if isinstance(key, OffsetCommitKey):
+            self._replay_offset(key, record.value)
+        else:
+            self._replay_group(key.group, record.value)
+
+    def on_loaded(self, now_ms: int) -> Decision:
+        """See Shard."""
+        for group in self._groups.values():
+            group.members.on_loaded(now_ms)
+        return self._draft.take()
+
+    def expire(self, now_ms: int) -> Decision:
+        """See Shard. What does not fit into this decision is due at once."""
+        for _ in range(DEADLINES_PER_EXPIRY_MAX):
+            deadline = self._deadlines.pop_due(now_ms)
+            if deadline is None:
+                break
+            deadline.act(now_ms)
+            if len(self._draft.records) >= RECORDS_PER_EXPIRY_MAX:
+                break
+        return self._draft.take()
+
+    def next_deadline_ms(self) -> int | None:
+        """See Shard."""
+        return self._deadlines.next_ms()
+
+    # --- Members ---
+
+    def _join(self, request: JoinGroup, ticket: Ticket, now_ms: int) -> None:
+        error = self._refusal_of_join(request)
+        if error is not None:
+            self._draft.answer(ticket, error)
+            return
+        suffix = str(uuid.UUID(bytes=self._entropy.bytes(16), version=4)) if request.member_id == "" else ""
+        group = self._group(request.group_id)
+        group.members.join(request, suffix, ticket, now_ms)
+        if group.retention.due_ms == NEVER:
+            self._deadlines.set(group.retention, now_ms + self._options.offsets_retention_check_interval_ms)
+
+    def _refusal_of_join(self, request: JoinGroup) -> TailraceError | None:
+        options = self._options
+        if request.group_id == "":
+            return InvalidGroupId("a group id is not empty")
+        if not options.session_timeout_ms_min <= request.session_timeout_ms <= options.session_timeout_ms_max:
+            return InvalidSessionTimeout(
+                f"{request.session_timeout_ms} ms, allowed are {options.session_timeout_ms_min} to "
+                f"{options.session_timeout_ms_max}"
+            )
+        if request.member_id != "" and request.group_id not in self._groups:
+            return _no_member(request.group_id)
+        return None
+
+    def _sync(self, request: SyncGroup, ticket: Ticket, now_ms: int) -> None:
+        group = self._members_of(request.group_id, ticket)
+        if group is not None:
+            group.sync(request, ticket, now_ms)
+
+    def _heartbeat(self, request: Heartbeat, ticket: Ticket, now_ms: int) -> None:
+        group = self._members_of(request.group_id, ticket)
+        if group is not None:
+            group.heartbeat(request, ticket, now_ms)
+
+    def _members_of(self, group_id: str, ticket: Ticket) -> ClassicGroup | None:
+        """The group of a member's request; answers it when there is none."""
+        group = self._groups.get(group_id)
+        if group is not None:
+            return group.members
+        self._draft.answer(ticket, _no_member(group_id) if group_id else InvalidGroupId("a group id is not empty"))
+        return None
+
+    def _leave(self, request: LeaveGroup, ticket: Ticket, now_ms: int) -> None:
+        group = self._groups.get(request.group_id)
+        if group is not None:
+            group.members.leave(request, ticket, now_ms)
+        elif request.group_id == "":
+            self._draft.answer(ticket, InvalidGroupId("a group id is not empty"))
+        else:
+            error = _no_member(request.group_id)
+            self._draft.answer(ticket, LeftGroup(tuple((leaving, error) for leaving in request.members)))
+
+    # --- Offsets ---
+
+    def _commit_offsets(self, request: CommitOffsets, ticket: Ticket, now_ms: int) -> None:
+        error = self._refusal_of_commit(request)
+        if error is not None:
+            self._draft.answer(ticket, error)
+            return
+        group = self._groups.get(request.group_id)
+        if group is not None:
+            group.members.touch(request.member_id, now_ms)
+        errors: list[TailraceError | None] = []
+        for offset in request.offsets:
+            record = commit_record(request, offset, self._options, now_ms)
+            if isinstance(record, Record):
+                self._draft.records.append(record)
+                errors.append(None)
+            else:
+                errors.append(record)
+        self._draft.answer(ticket, CommittedOffsets(tuple(errors)))
+
+    def _refusal_of_commit(self, request: CommitOffsets) -> TailraceError | None:
+        group = self._groups.get(request.group_id)
+        if group is not None:
+            return group.members.refusal_of_commit(request.generation_id, request.member_id, request.group_instance_id)
+        if request.generation_id < 0:
+            return None
+        if request.missing_group_is_illegal_generation:
+            return IllegalGeneration(f"there is no group {request.group_id}")
+        return _not_found(request.group_id)
+
+    def _fetch_offsets(self, request: FetchOffsets, ticket: Ticket, now_ms: int) -> None:
+        group = self._groups.get(request.group_id)
+        if request.partitions is None:
+            offsets = () if group is None else group.offsets.fetch_all()
+        else:
+            fetch = nothing_committed if group is None else group.offsets.fetch
+            offsets = tuple(fetch(topic_name, topic_id, number) for topic_name, topic_id, number in request.partitions)
+        self._draft.answer(ticket, FetchedOffsets(offsets))
+
+    def _delete_offsets(self, request: DeleteOffsets, ticket: Ticket, now_ms: int) -> None:
+        group = self._groups.get(request.group_id)
+        error = _not_found(request.group_id) if group is None else group.members.refusal_of_offset_deletion()
+        if group is None or error is not None:
+            self._draft.answer(ticket, error)
+            return
+        errors: list[TailraceError | None] = []
+        for topic_name, partition in request.partitions:
+            if group.members.is_subscribed_to(topic_name):
+                errors.append(GroupSubscribedToTopic(f"members of group {request.group_id} read {topic_name}"))
+                continue
+            if group.offsets.get(topic_name, partition) is not None:
+                self._forget(request.group_id, topic_name, partition)
+            errors.append(None)
+        self._draft.answer(ticket, DeletedOffsets(tuple(errors)))
+
+    def _topics_deleted(self, request: TopicsDeleted, ticket: Ticket, now_ms: int) -> None:
+        for group_id, group in self._groups.items():
+            for topic_name, topic_id in request.topics:
+                for partition in group.offsets.of_topic(topic_name, topic_id):
+                    self._forget(group_id, topic_name, partition)
+        self._draft.answer(ticket, None)
+
+    def _forget(self, group_id: str, topic_name: str, partition: int) -> None:
+        self._draft.records.append(Record(offset_commit_key(group_id, topic_name, partition), None))
+
+    # --- Groups ---
+
+    def _describe(self, request: DescribeGroup, ticket: Ticket, now_ms: int) -> None:
+        group = self._groups.get(request.group_id)
+        self._draft.answer(ticket, _not_found(request.group_id) if group is None else group.members.describe())
+
+    def _list(self, request: ListGroups, ticket: Ticket, now_ms: int) -> None:
+        states = {state.lower() for state in request.states}
+        types = {group_type.lower() for group_type in request.types}
+        listed = tuple(
+            ListedGroup(group_id, group.members.protocol_type, group.members.state, CLASSIC)
+            for group_id, group in self._groups.items()
+            if (not states or group.members.state.lower() in states) and (not types or CLASSIC in types)
+        )
+        self._draft.answer(ticket, listed)
+
+    def _delete(self, request: DeleteGroup, ticket: Ticket, now_ms: int) -> None:
+        group = self._groups.get(request.group_id)
+        if group is None:
+            self._draft.answer(ticket, _not_found(request.group_id))
+        elif group.members.state != EMPTY:
+            self._draft.answer(ticket, NonEmptyGroup(f"group {request.group_id} has members"))
+        else:
+            for topic_name, partition, _ in group.offsets:
+                self._forget(request.group_id, topic_name, partition)
+            self._draft.records.append(Record(group_metadata_key(request.group_id), None))
+            self._draft.answer(ticket, None)
+
+    def _group(self, group_id: str) -> _Group:
+        """The group, a new one if need be."""
+        group = self._groups.get(group_id)
+        if group is None:
+            members = ClassicGroup(group_id, self._options, self._deadlines, self._draft, self.counts)
+            retention = Deadline(lambda now_ms: self._look_over(group_id, now_ms))
+            group = self._groups[group_id] = _Group(members, GroupOffsets(self.counts), retention)
+        return group
+
+    # --- What is kept ---
+
+    def _replay_offset(self, key: OffsetCommitKey, record_value: bytes | None) -> None:
+        if record_value is None:
+            group = self._groups.get(key.group)
+            if group is not None:
+                group.offsets.forget(key.topic, key.partition)
+            return
+        value = read_offset_commit_value(record_value)
+        if value is None:
+            return
+        group = self._group(key.group)
+        group.offsets.put(key.topic, key.partition, value)
+        own_expiry_ms = value.expire_timestamp
+        due_ms = own_expiry_ms if own_expiry_ms != -1 else value.commit_timestamp + self._retention_ms
+        if due_ms < group.retention.due_ms:
+            self._deadlines.set(group.retention, due_ms)
+
+    def _replay_group(self, group_id: str, record_value: bytes | None) -> None:
+        if record_value is None:
+            group = self._groups.pop(group_id, None)
+            if group is not None:
+                group.members.on_removed()
+                self._deadlines.clear(group.retention)
+                for topic_name, partition, _ in list(group.offsets):
+                    group.offsets.forget(topic_name, partition)
+            return
+        value = read_group_metadata_value(record_value)
+        if value is None:
+            return
+        group = self._group(group_id)
+        group.members.apply(value)
+        due_ms = value.current_state_timestamp + self._options.offsets_retention_check_interval_ms
+        if due_ms < group.retention.due_ms:
+            self._deadlines.set(group.retention, due_ms)
+
+    def _look_over(self, group_id: str, now_ms: int) -> None:
+        """Forget the offsets whose time has come, and the group when nothing is left of it."""
+        group = self._groups[group_id]
+        next_look_ms: int | None = None
+        kept = 0
+        for topic_name, partition, value in group.offsets:
+            due_ms = expiry_ms(group.members, value, self._options)
+            if due_ms is not None and due_ms <= now_ms and not group.members.is_subscribed_to(topic_name):
+                if len(self._draft.records) >= RECORDS_PER_EXPIRY_MAX:
+                    self._deadlines.set(group.retention, now_ms)
+                    return
+                self._forget(group_id, topic_name, partition)
+                continue
+            kept += 1
+            if due_ms is not None and (next_look_ms is None or due_ms < next_look_ms):
+                next_look_ms = due_ms
+        if not kept and group.members.state == EMPTY and not group.members.pending_members:
+            self._draft.records.append(Record(group_metadata_key(group_id), None))
+            return
+        soonest_ms = now_ms + self._options.offsets_retention_check_interval_ms
+        self._deadlines.set(group.retention, max(soonest_ms, next_look_ms or 0))
+
+
+def _not_found(group_id: str) -> GroupIdNotFound:
+    return GroupIdNotFound(f"there is no group {group_id}")
+
+
+def _no_member(group_id: str) -> UnknownMemberId:
+    return UnknownMemberId(f"there is no group {group_id}")

@@ -1,0 +1,135 @@
+"""The records of __consumer_offsets, as Apache Kafka 4.3 writes and reads them.
+
+An int16 stands before each key and value. Before a key it names the kind of record: 0 and 1 an offset, 2 a classic
+group, higher ones what later group protocols keep. Before a value it is the version of the value's format.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, TypeVar
+
+from tailrace_core.ids import TopicId
+from tailrace_core.schema.declare import Message, Struct, array, binary, f, int32, int64, string, uuid
+from tailrace_engine.coordinator.decision import Record
+
+_VERSION: Final = struct.Struct(">h")
+
+LEGACY_OFFSET_COMMIT: Final = 0
+OFFSET_COMMIT: Final = 1
+GROUP_METADATA: Final = 2
+
+M = TypeVar("M", bound=Message)
+
+
+class OffsetCommitKey(Message, versions="0", flexible="none"):
+    """Also the key of the legacy kind, which differs in nothing else."""
+
+    group: str = f(string, "0+")
+    topic: str = f(string, "0+")
+    partition: int = f(int32, "0+")
+
+
+class OffsetCommitValue(Message, versions="0-4", flexible="4+"):
+    offset: int = f(int64, "0+")
+    leader_epoch: int = f(int32, "3+", default=-1, ignorable=True)
+    metadata: str = f(string, "0+")
+    commit_timestamp: int = f(int64, "0+")
+    expire_timestamp: int = f(int64, "1", default=-1, ignorable=True)
+    topic_id: TopicId = f(uuid, "4+", tag=0, ignorable=True)
+
+
+class GroupMetadataKey(Message, versions="0", flexible="none"):
+    group: str = f(string, "0+")
+
+
+class MemberMetadata(Struct):
+    member_id: str = f(string, "0+")
+    group_instance_id: str | None = f(string, "3+", nullable="3+", default=None, ignorable=True)
+    client_id: str = f(string, "0+")
+    client_host: str = f(string, "0+")
+    rebalance_timeout: int = f(int32, "1+", default=-1, ignorable=True)
+    session_timeout: int = f(int32, "0+")
+    subscription: bytes = f(binary, "0+")
+    assignment: bytes = f(binary, "0+")
+
+
+class GroupMetadataValue(Message, versions="0-4", flexible="4+"):
+    protocol_type: str = f(string, "0+")
+    generation: int = f(int32, "0+")
+    protocol: str | None = f(string, "0+", nullable="0+")
+    leader: str | None = f(string, "0+", nullable="0+")
+    current_state_timestamp: int = f(int64, "2+", default=-1, ignorable=True)
+    members: list[MemberMetadata] = f(array(MemberMetadata), "0+")
+
+
+class ConsumerProtocolSubscription(Message, versions="0", flexible="none"):
+    """What members of type "consumer" say of themselves: the part that all versions begin with."""
+
+    topics: list[str] = f(array(string), "0+")
+    user_data: bytes | None = f(binary, "0+", nullable="0+")
+
+
+_encode_offset_key = OffsetCommitKey.encoder(0)
+_encode_offset_value = OffsetCommitValue.encoder(4)
+_encode_legacy_offset_value = OffsetCommitValue.encoder(1)
+_encode_group_key = GroupMetadataKey.encoder(0)
+_encode_group_value = GroupMetadataValue.encoder(3)
+_decode_offset_key = OffsetCommitKey.decoder(0)
+_decode_group_key = GroupMetadataKey.decoder(0)
+_decode_subscription = ConsumerProtocolSubscription.decoder(0)
+
+
+def offset_commit_key(group_id: str, topic_name: str, partition: int) -> bytes:
+    """The key under which the offset of a group in a partition is kept."""
+    return b"\x00\x01" + _encode_offset_key(OffsetCommitKey(group=group_id, topic=topic_name, partition=partition))
+
+
+def offset_commit_value(value: OffsetCommitValue) -> bytes:
+    """Version 4, which has the topic id; version 1 for an offset with a time of expiry of its own, as only that has
+    a place for it."""
+    if value.expire_timestamp != -1:
+        return b"\x00\x01" + _encode_legacy_offset_value(value)
+    return b"\x00\x04" + _encode_offset_value(value)
+
+
+def group_metadata_key(group_id: str) -> bytes:
+    """The key under which a classic group is kept."""
+    return b"\x00\x02" + _encode_group_key(GroupMetadataKey(group=group_id))
+
+
+def group_metadata_record(group_id: str, value: GroupMetadataValue) -> Record:
+    """A classic group as it is to be kept, in version 3."""
+    return Record(group_metadata_key(group_id), b"\x00\x03" + _encode_group_value(value))
+
+
+def read_key(key: bytes) -> OffsetCommitKey | GroupMetadataKey | None:
+    """The key of a record, None when it is of a kind that is not known here. Raises DecodeError, struct.error."""
+    (kind,) = _VERSION.unpack_from(key)
+    if kind in (OFFSET_COMMIT, LEGACY_OFFSET_COMMIT):
+        return _decode_offset_key(key, 2)[0]
+    if kind == GROUP_METADATA:
+        return _decode_group_key(key, 2)[0]
+    return None
+
+
+def read_offset_commit_value(value: bytes) -> OffsetCommitValue | None:
+    """None when it is of a later version. Raises DecodeError, struct.error."""
+    return _read_value(OffsetCommitValue, value)
+
+
+def read_group_metadata_value(value: bytes) -> GroupMetadataValue | None:
+    """None when it is of a later version. Raises DecodeError, struct.error."""
+    return _read_value(GroupMetadataValue, value)
+
+
+def _read_value(cls: type[M], value: bytes) -> M | None:
+    (version,) = _VERSION.unpack_from(value)
+    if version not in cls.versions:
+        return None
+    return cls.decoder(version)(value, 2)[0]
+
+
+def subscribed_topics(metadata: bytes) -> list[str]:
+    """The topics in the metadata of a member of a group of type "consumer". Raises DecodeError, struct.error."""
+    return _decode_subscription(metadata, 2)[0].topics
