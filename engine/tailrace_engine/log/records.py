@@ -23,7 +23,8 @@ def timestamps(batch: Buffer, inflated: Buffer | None = None) -> Iterator[tuple[
     inflated: what inflate gave for the batch's records, where the caller has done that elsewhere.
     """
     header = read_header(batch)
-    if header.attributes & LOG_APPEND_TIME_BIT:
+    is_appended_time = header.attributes & LOG_APPEND_TIME_BIT
+    if is_appended_time and header.record_count == header.last_offset_delta + 1:
         for delta in range(header.record_count):
             yield header.base_offset + delta, header.max_timestamp_ms
         return
@@ -35,7 +36,8 @@ def timestamps(batch: Buffer, inflated: Buffer | None = None) -> Iterator[tuple[
             end = position + length
             timestamp_delta, position = _varint(body, position + 1)
             offset_delta, position = _varint(body, position)
-            yield header.base_offset + offset_delta, header.base_timestamp_ms + timestamp_delta
+            timestamp_ms = header.max_timestamp_ms if is_appended_time else header.base_timestamp_ms + timestamp_delta
+            yield header.base_offset + offset_delta, timestamp_ms
             if not position <= end <= len(body):
                 raise DataCorrupt(f"a record of {length} bytes in the batch at offset {header.base_offset}")
             position = end
