@@ -1,0 +1,135 @@
+"""What must be true: what clients sent, what they were told, and what follows for every later answer.
+
+A *fact* is a batch at an offset that a client knows of: it was acknowledged, or it was read. A fact stays true for as
+long as its topic is there, until the log start passes it for a reason. All checks call `fail`, which does not return.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from tailrace_core.batch import Buffer, batch_spans, read_header
+from tailrace_core.ids import TopicId
+
+Fail = Callable[[str], NoReturn]
+
+
+@dataclass(slots=True)
+class Sent:
+    """A batch as its producer made it; its bytes are like no other's."""
+
+    data: bytes
+    idempotent: bool
+    max_timestamp_ms: int
+    record_count: int
+    first_base: int | None = None
+    """Where it is known to be."""
+
+
+@dataclass(slots=True)
+class Fact:
+    end: int
+    sent: Sent
+    leader_epoch: int | None = None
+
+
+@dataclass
+class PartitionModel:
+    """One partition of one incarnation of a topic."""
+
+    name: str
+    fail: Fail
+    sent: dict[bytes, Sent] = field(default_factory=dict)
+    """By the bytes that no broker changes."""
+    facts: dict[int, Fact] = field(default_factory=dict)
+    bases: list[int] = field(default_factory=list)
+    acknowledged_end: int = 0
+    high_watermark: int = 0
+    log_start: int = 0
+    tier_end: int = 0
+    deletable_end: int = 0
+    """Below it, records were asked to be deleted."""
+    retention_ms_least: int | None = None
+    """The least retention.ms that was ever asked for; None is for ever."""
+    retention_bytes_set: bool = False
+
+    def send(self, sent: Sent) -> None:
+        self.sent[sent.data[21:]] = sent
+
+    def learn(self, base: int, sent: Sent, who: str, leader_epoch: int | None = None) -> None:
+        """A client knows that the batch is at base."""
+        fact = self.facts.get(base)
+        end = base + sent.record_count
+        if fact is None:
+            place = bisect_left(self.bases, base)
+            before = self.facts[self.bases[place - 1]] if place else None
+            if before is not None and before.end > base:
+                self.fail(
+                    f"{self.name}: offset {base} is used twice: {who} has it, a batch before it ends at {before.end}"
+                )
+            if place < len(self.bases) and self.bases[place] < end:
+                self.fail(
+                    f"{self.name}: offset {self.bases[place]} is used twice: {who} has a batch from {base} to {end}"
+                )
+            fact = self.facts[base] = Fact(end, sent)
+            insort(self.bases, base)
+        elif fact.sent is not sent:
+            self.fail(f"{self.name}: offset {base} is used twice: {who} has another batch there than was known")
+        if sent.first_base is None:
+            sent.first_base = base
+        elif sent.first_base != base and sent.idempotent:
+            self.fail(
+                f"{self.name}: {who} has a batch of an idempotent producer at {base}, it was at {sent.first_base}"
+            )
+        if leader_epoch is not None:
+            if fact.leader_epoch not in (None, leader_epoch):
+                self.fail(f"{self.name}: the batch at {base} has epoch {leader_epoch}, it had {fact.leader_epoch}")
+            fact.leader_epoch = leader_epoch
+
+    def acknowledge(self, base: int, sent: Sent, who: str) -> None:
+        self.learn(base, sent, who)
+        self.acknowledged_end = max(self.acknowledged_end, base + sent.record_count)
+
+    def check_read(self, offset: int, buffers: Sequence[Buffer], who: str) -> int:
+        """What was read from offset on, in answer to one request; where the next read begins."""
+        position = offset
+        for buffer in buffers:
+            for start, size, base in batch_spans(buffer):
+                header = read_header(buffer, start)
+                sent = self.sent.get(bytes(memoryview(buffer)[start + 21 : start + size]))
+                if sent is None:
+                    self.fail(f"{self.name}: {who} read a batch at {base} that nobody sent")
+                is_next = base == position if position != offset else base <= offset < header.end_offset
+                if not is_next:
+                    self.fail(
+                        f"{self.name}: {who} read a batch from {base} to {header.end_offset} at offset {position}"
+                    )
+                self.learn(base, sent, who, header.leader_epoch)
+                position = header.end_offset
+        return position
+
+    def on_log_start(self, log_start: int, newest_now_ms: int) -> None:
+        """It moved up."""
+        first = bisect_right(self.bases, self.log_start)
+        for base in self.bases[max(first - 1, 0) : bisect_left(self.bases, log_start)]:
+            fact = self.facts[base]
+            if fact.end > log_start or fact.end <= self.log_start or fact.end <= self.deletable_end:
+                continue
+            aged = (
+                self.retention_ms_least is not None
+                and fact.sent.max_timestamp_ms < newest_now_ms - self.retention_ms_least
+            )
+            if not aged and not self.retention_bytes_set:
+                self.fail(
+                    f"{self.name}: the log start moved to {log_start}, past the batch at {base} that was to be kept"
+                )
+        self.log_start = log_start
+
+
+@dataclass
+class TopicModel:
+    name: str
+    topic_id: TopicId
+    partitions: list[PartitionModel] = field(default_factory=list)
+    deletion_asked: bool = False
