@@ -11,19 +11,17 @@ the catalog refuses an extent because it has more than this broker knows, the br
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tailrace_core.errors import DataCorrupt, StorageUnavailable, TailraceError
+from tailrace_core.errors import DataCorrupt, TailraceError
 from tailrace_core.extents import StoredObject
-from tailrace_core.ids import topic_id_from_text
-from tailrace_core.membership import EXTENTS_PER_OBJECT_MAX, CommitResult, Membership, RefusalReason
+from tailrace_core.membership import EXTENTS_PER_OBJECT_MAX, Membership, RefusalReason
 from tailrace_core.ports import Clock, ObjectStore
 from tailrace_engine.runtime import snapshot
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.partition import Partition
-from tailrace_engine.tier.layout import ObjectHeader
+from tailrace_engine.tier.registrar import BACK_OFF_SECONDS, NewObject, Registrar, until_known
 from tailrace_engine.tier.writer import BuiltObject, SectionWriter, build_object
 
 logger = logging.getLogger(__name__)
@@ -33,10 +31,6 @@ _OWN_OBJECT_BYTES: Final = 8 << 20
 _SLICE_BATCHES: Final = 128
 _SLICE_BYTES: Final = 512 << 10
 """What is collected before the loop gets its turn."""
-_IDS_RESERVED: Final = 64
-_REGISTRATION_MS: Final = 600_000
-"""An upload that takes longer is void."""
-_BACK_OFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +60,8 @@ class Uploader:
         self._membership = membership
         self._options = options
         self._clock = clock
-        self._broker_id = broker_id
-        self._broker_epoch = broker_epoch
-        self._cluster_id = topic_id_from_text(membership.image.cluster_id)
-        self._sequence = 0
+        self.registrar = Registrar(membership, clock, broker_id, broker_epoch)
         self._wanted = asyncio.Event()
-        self._next_id = self._ids_end = 0
         self.objects = 0
         self.bytes = 0
         self.failures = 0
@@ -86,7 +76,7 @@ class Uploader:
             if not self._due():
                 await self._wait(self._seconds_until_due())
                 continue
-            seconds = _BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)]
+            seconds = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
             try:
                 if await self.upload_once():
                     failures = 0
@@ -153,29 +143,10 @@ class Uploader:
                 progress |= partition.tier_end_offset >= end_offset
         if not sections:
             return progress
-        self._sequence += 1
-        header = ObjectHeader(self._cluster_id, self._broker_id, self._broker_epoch, self._sequence)
-        built = build_object(header, sections)
-        object_id = await self._object_id()
-        key = f"data/{object_id:016x}"
-        await self._membership.register_object(object_id, key, self._clock.now_ms() + _REGISTRATION_MS)
-        await self._put(object_id, key, built)
-        return await self._commit(object_id, key, built)
-
-    async def _put(self, object_id: int, key: str, built: BuiltObject) -> None:
-        """Put the object, and keep its registration standing meanwhile."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                renewing = group.create_task(self._renew(object_id))
-                await self._store.put(key, built.parts)
-                renewing.cancel()
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-
-    async def _renew(self, object_id: int) -> None:
-        while True:
-            await asyncio.sleep(_REGISTRATION_MS / 3000)
-            await self._membership.renew_registration(object_id, self._clock.now_ms() + _REGISTRATION_MS)
+        new = await self.registrar.new_object()
+        built = build_object(new.header, sections)
+        await self.registrar.put(new, lambda: self._store.put(new.key, built.parts))
+        return await self._commit(new, built)
 
     def _plan(self) -> list[tuple[Partition, int]]:
         """Which partitions, and up to which offset (exclusive); the longest waiting first."""
@@ -232,17 +203,10 @@ class Uploader:
             section.producer_snapshot = snapshot.encode(partition.epochs, partition.producers, section.end_offset)
         return section
 
-    async def _object_id(self) -> int:
-        if self._next_id == self._ids_end:
-            self._next_id = await self._membership.reserve_object_ids(_IDS_RESERVED)
-            self._ids_end = self._next_id + _IDS_RESERVED
-        self._next_id += 1
-        return self._next_id - 1
-
-    async def _commit(self, object_id: int, key: str, built: BuiltObject) -> bool:
+    async def _commit(self, new: NewObject, built: BuiltObject) -> bool:
         """Whether less waits for an upload now."""
-        stored = StoredObject(object_id, key, built.size, built.extents)
-        result = await _until_known(lambda: self._membership.commit_object(stored, self._clock.now_ms()))
+        stored = StoredObject(new.object_id, new.key, built.size, built.extents)
+        result = await until_known(lambda: self._membership.commit_object(stored, self._clock.now_ms()))
         progress = False
         refused = {(each.extent.topic_id, each.extent.partition): each.reason for each in result.refused}
         for extent in built.extents:
@@ -262,16 +226,3 @@ class Uploader:
         self.objects += 1
         self.bytes += built.size
         return progress
-
-
-async def _until_known(commit: Callable[[], Awaitable[CommitResult]]) -> CommitResult:
-    """The same commit again until its outcome is known: it is idempotent by object id."""
-    attempt = 0
-    while True:
-        try:
-            return await commit()
-        except StorageUnavailable as error:
-            seconds = _BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS) - 1)]
-            attempt += 1
-            logger.warning("a commit to the catalog failed, trying again in %.1f s: %s", seconds, error)
-            await asyncio.sleep(seconds)

@@ -28,7 +28,7 @@ from tailrace_engine.tier.layout import (
 
 
 class RawBatch(NamedTuple):
-    """One stored batch. Any tuple in this order will do."""
+    """One stored batch, or several that follow each other. Any tuple in this order will do."""
 
     data: Buffer
     base_offset: int
@@ -49,6 +49,7 @@ class SectionWriter:
     """One partition's batches in offset order."""
 
     __slots__ = (
+        "_base_offset",
         "_base_offsets",
         "_crc",
         "_crcs",
@@ -72,8 +73,12 @@ class SectionWriter:
         leader_epoch: int,
         leader_epochs: Sequence[tuple[int, int]],
         producer_snapshot: bytes,
+        base_offset: int | None = None,
     ) -> None:
-        """leader_epoch is the committing leader's; leader_epochs are (epoch, start offset) of the batches to come."""
+        """leader_epoch is the committing leader's; leader_epochs are (epoch, start offset) of the batches to come.
+
+        base_offset: where the extent begins, if that is before its first batch.
+        """
         self.topic_id = topic_id
         self.partition = partition
         self.leader_epoch = leader_epoch
@@ -83,6 +88,7 @@ class SectionWriter:
         self.length = 0
         """Bytes so far."""
         self.end_offset = -1
+        self._base_offset = base_offset
         self._crc = 0
         self._max_timestamp_ms = NO_TIMESTAMP
         self._base_offsets = array("q")
@@ -114,6 +120,10 @@ class SectionWriter:
         self._crc, self.length, self._max_timestamp_ms, self.end_offset = crc, length, max_timestamp_ms, end_offset
 
     @property
+    def base_offset(self) -> int:
+        return self._base_offsets[0] if self._base_offset is None else self._base_offset
+
+    @property
     def tail_bytes(self) -> int:
         """What this section will take besides its batches and its snapshot."""
         return section_tail_bytes(len(self._positions), len(self.leader_epochs))
@@ -124,7 +134,7 @@ class SectionWriter:
             self.topic_id,
             self.partition,
             self.leader_epoch,
-            self._base_offsets[0],
+            self.base_offset,
             self.end_offset,
             self._max_timestamp_ms,
             position,
@@ -146,7 +156,7 @@ class SectionWriter:
             snapshot_position,
             len(self.producer_snapshot),
         )
-        return encode_section_tail(self.topic_id, self.partition, self._base_offsets[0], index)
+        return encode_section_tail(self.topic_id, self.partition, self.base_offset, index)
 
 
 def build_object(header: ObjectHeader, sections: Sequence[SectionWriter]) -> BuiltObject:
