@@ -17,12 +17,9 @@ KIP-814 (skip the assignment); where those are silent, Apache Kafka 4.3.
 
 from __future__ import annotations
 
-from typing import Any
-
 from tailrace_core.errors import (
     FencedInstanceId,
     GroupMaxSizeReached,
-    IllegalGeneration,
     InconsistentGroupProtocol,
     MemberIdRequired,
     NonEmptyGroup,
@@ -32,6 +29,7 @@ from tailrace_core.errors import (
 )
 from tailrace_engine.coordinator.deadlines import Deadline, Deadlines
 from tailrace_engine.coordinator.decision import Record, Ticket
+from tailrace_engine.coordinator.group_members import GroupMembers
 from tailrace_engine.coordinator.group_messages import (
     DescribedGroup,
     DescribedMember,
@@ -69,60 +67,22 @@ from tailrace_engine.coordinator.records import (
 )
 
 
-class ClassicGroup:
+class ClassicGroup(GroupMembers):
     """The state of one group and its rules. Decisions go into the shard's draft."""
-
-    __slots__ = (
-        "_counts",
-        "_deadlines",
-        "_draft",
-        "_extended_until_ms",
-        "_initial_rebalance",
-        "_member_arrived",
-        "_options",
-        "_rebalance",
-        "generation_id",
-        "group_id",
-        "leader",
-        "members",
-        "pending_members",
-        "pending_syncs",
-        "protocol_name",
-        "protocol_type",
-        "state",
-        "state_timestamp_ms",
-        "static_members",
-        "topics",
-        "waiting_joins",
-    )
 
     def __init__(
         self, group_id: str, options: GroupOptions, deadlines: Deadlines, draft: Draft, counts: GroupCounts
     ) -> None:
-        self.group_id = group_id
+        super().__init__(group_id, deadlines, draft, counts)
         self.state = EMPTY
         self.state_timestamp_ms = -1
         """When it came into this state; -1 when that is not known."""
-        self.generation_id = 0
         self.protocol_type = ""
         """"" of a group that only keeps offsets."""
         self.protocol_name: str | None = None
-        self.leader: str | None = None
-        self.members: dict[str, Member] = {}
-        self.static_members: dict[str, str] = {}
-        """Member ids by group instance id."""
-        self.pending_members: dict[str, Deadline] = {}
-        """Ids that were given out and have not joined yet (KIP-394)."""
-        self.pending_syncs: dict[str, None] = {}
-        """Members that have not synced in this generation."""
-        self.waiting_joins = 0
-        """Members with a join ticket."""
-        self.topics: frozenset[str] | None = frozenset()
-        """What the members of type "consumer" subscribe to; None when that could not be read."""
+        self.topics: frozenset[str] | None = None
+        """What the members of type "consumer" subscribe to; None when that is not known."""
         self._options = options
-        self._deadlines = deadlines
-        self._draft = draft
-        self._counts = counts
         self._rebalance = Deadline(self._on_rebalance_deadline)
         """In PreparingRebalance: when the join ends. In the states after: when members must have synced."""
         self._initial_rebalance = False
@@ -236,32 +196,6 @@ class ClassicGroup:
         self._deadlines.set(member.session, now_ms + NEW_MEMBER_JOIN_TIMEOUT_MS)
         self._rebalance_or_complete_join(now_ms)
 
-    def _insert(
-        self,
-        member_id: str,
-        group_instance_id: str | None,
-        client_id: str,
-        client_host: str,
-        rebalance_timeout_ms: int,
-        session_timeout_ms: int,
-        protocols: tuple[tuple[str, bytes], ...],
-    ) -> Member:
-        session = Deadline(lambda now_ms: self._on_session_end(member_id, now_ms))
-        member = self.members[member_id] = Member(
-            member_id,
-            group_instance_id,
-            client_id,
-            client_host,
-            rebalance_timeout_ms,
-            session_timeout_ms,
-            protocols,
-            session,
-        )
-        if group_instance_id is not None:
-            self.static_members[group_instance_id] = member_id
-        self._counts.members += 1
-        return member
-
     def _update(self, member: Member, request: JoinGroup, ticket: Ticket) -> None:
         member.protocols = request.protocols
         member.rebalance_timeout_ms = request.rebalance_timeout_ms
@@ -325,6 +259,7 @@ class ClassicGroup:
                 member.assignment = b""
                 if self._answer_sync(member, RebalanceInProgress("the group rebalances")):
                     self._touch(member, now_ms)
+        self.pending_syncs.clear()
         self._deadlines.clear(self._rebalance)
         self._initial_rebalance = self.state == EMPTY
         self._become(PREPARING_REBALANCE, now_ms)
@@ -357,7 +292,6 @@ class ClassicGroup:
             self._deadlines.set(self._rebalance, now_ms + rebalance_timeout_ms(self.members))
             return
         self.generation_id += 1
-        self.pending_syncs.clear()
         if not self.members:
             self.protocol_name = None
             self.topics = frozenset()
@@ -417,8 +351,7 @@ class ClassicGroup:
         error = self.check_generation(request.member_id, request.group_instance_id, request.generation_id)
         if error is None and (
             request.protocol_type not in (None, self.protocol_type)
-            or (None not in (request.protocol_name, self.protocol_name)
-            and request.protocol_name != self.protocol_name)
+            or (None not in (request.protocol_name, self.protocol_name) and request.protocol_name != self.protocol_name)
         ):
             error = InconsistentGroupProtocol(
                 f"group {self.group_id} has protocol {self.protocol_name} of type {self.protocol_type}"
@@ -477,28 +410,7 @@ class ClassicGroup:
             self._remove(self.members[member_id])
         return error
 
-    def _forget_pending(self, member_id: str) -> None:
-        self._deadlines.clear(self.pending_members.pop(member_id))
-
     # --- Members and their sessions ---
-
-    def check_generation(self, member_id: str, instance_id: str | None, generation_id: int) -> TailraceError | None:
-        """UnknownMemberId, FencedInstanceId, IllegalGeneration."""
-        error = self._check_member(member_id, instance_id)
-        if error is None and generation_id != self.generation_id:
-            return IllegalGeneration(f"{generation_id=} but group {self.group_id} is at {self.generation_id}")
-        return error
-
-    def _check_member(self, member_id: str, group_instance_id: str | None) -> TailraceError | None:
-        if group_instance_id is not None:
-            holder = self.static_members.get(group_instance_id)
-            if holder is not None and holder != member_id:
-                return FencedInstanceId(f"another member joined as {group_instance_id}")
-            if holder is None:
-                return UnknownMemberId(f"no member of group {self.group_id} is {group_instance_id}")
-        if member_id not in self.members:
-            return UnknownMemberId(f"group {self.group_id} has no member {member_id!r}")
-        return None
 
     def touch(self, member_id: str, now_ms: int) -> None:
         """The member was heard of: it committed offsets."""
@@ -506,49 +418,24 @@ class ClassicGroup:
         if member is not None and self.state in (STABLE, PREPARING_REBALANCE):
             self._touch(member, now_ms)
 
-    def _touch(self, member: Member, now_ms: int) -> None:
-        self._deadlines.set(member.session, now_ms + member.session_timeout_ms)
-
     def _on_session_end(self, member_id: str, now_ms: int) -> None:
         member = self.members.get(member_id)
         if member is None or (not member.is_new and (member.join_ticket is not None or member.sync_ticket is not None)):
             return
         self._remove(member)
-        self._rebalance_or_complete_join(now_ms)
+        if self.state == PREPARING_REBALANCE:
+            self._complete_join_of_the_rest(now_ms)
+        else:
+            self._prepare_rebalance(now_ms)
 
     def _on_never_joined(self, member_id: str, now_ms: int) -> None:
         self._forget_pending(member_id)
-        self._maybe_complete_join(now_ms)
+        self._complete_join_of_the_rest(now_ms)
 
-    def _remove(self, member: Member) -> None:
-        """The member is gone. What waits for it is answered with UnknownMemberId: if it lives, it joins anew."""
-        error = UnknownMemberId("the member was removed from the group")
-        self._answer_join(member, error)
-        self._answer_sync(member, error)
-        self._forget(member)
-        if self.leader == member.member_id:
-            self.leader = next(iter(self.members), None)
-
-    def _forget(self, member: Member) -> None:
-        del self.members[member.member_id]
-        self.pending_syncs.pop(member.member_id, None)
-        if member.group_instance_id is not None:
-            del self.static_members[member.group_instance_id]
-        self._deadlines.clear(member.session)
-        self._counts.members -= 1
-
-    def _answer_join(self, member: Member, outcome: Any) -> None:
-        if member.join_ticket is not None:
-            self._draft.answer(member.join_ticket, outcome)
-            member.join_ticket = None
-            self.waiting_joins -= 1
-
-    def _answer_sync(self, member: Member, outcome: Any) -> bool:
-        if member.sync_ticket is None:
-            return False
-        self._draft.answer(member.sync_ticket, outcome)
-        member.sync_ticket = None
-        return True
+    def _complete_join_of_the_rest(self, now_ms: int) -> None:
+        """Nobody is waited for any more, the initial delay included."""
+        if self.state == PREPARING_REBALANCE and self._all_joined():
+            self._complete_join(now_ms)
 
     # --- What is kept ---
 
