@@ -67,9 +67,20 @@ METRICS: Final = (
     _counter("tailrace_connections_accepted_total", "Connections accepted."),
     _counter(
         "tailrace_connections_closed_total",
-        "Connections closed, by reason: client, idle, slow_consumer, malformed, error, stop.",
+        "Connections closed, by reason: client, gone (it left while it was held back), idle, slow_consumer, malformed, "
+        "error, stop.",
         "reason",
     ),
+    _counter(
+        "tailrace_connections_refused_total",
+        "Connections closed at once, by the limit that was reached: connections, connections_per_ip.",
+        "limit",
+    ),
+    _counter("tailrace_throttled_total", "Times that a client was told to wait before it sends more."),
+    _gauge("tailrace_throttle_seconds", "How long Produce answers tell clients to wait, 0 while there is room."),
+    _gauge("tailrace_fetch_sessions", "Incremental fetch sessions that are kept."),
+    _gauge("tailrace_fetch_session_partitions", "Partitions of all incremental fetch sessions."),
+    _counter("tailrace_fetch_sessions_evicted_total", "Incremental fetch sessions that gave way to others."),
     _counter("tailrace_received_bytes_total", "Bytes read from clients."),
     _counter("tailrace_sent_bytes_total", "Bytes written to clients."),
     _gauge("tailrace_response_pending_bytes", "Bytes of responses that clients have not taken yet."),

@@ -33,6 +33,9 @@ class StorageEngine(Protocol):
     on_room: Callable[[], None]
     """Called when must_hold_back turned false again."""
 
+    throttle_time_ms: int
+    """How long producers should wait before they send more; 0 while there is room. See log/throttle.py."""
+
     must_hold_back: bool
     """Whether no more batches should be appended for now: WAL or memory are full, or the disk is behind."""
 

@@ -37,6 +37,7 @@ from tailrace_engine.api import HIGH_WATERMARK, OffsetFound
 from tailrace_engine.cache.hot import BATCH_OVERHEAD_BYTES, HotLog
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.log.producers import AppendedBatch
+from tailrace_engine.log.throttle import throttle_time_ms
 from tailrace_engine.log.wal_index import ENTRY_BYTES
 from tailrace_engine.runtime.cold_reads import ColdReads
 from tailrace_engine.runtime.partition import AppendWaiter, Partition
@@ -77,6 +78,8 @@ class Engine:
         self._by_id: dict[TopicId, list[Partition]] = {}
         self.must_hold_back = False
         """See api.StorageEngine. Kept as a value: it is asked for each request."""
+        self.throttle_time_ms = 0
+        """As must_hold_back."""
         self._unsynced_bytes = 0
         self._unsynced_bytes_max = max(int(hot_bytes * _UNSYNCED_RATIO), 16 << 20)
         self._held_above_bytes = self._unsynced_bytes_max
@@ -235,6 +238,9 @@ class Engine:
         held = self.wal.fenced is None and (
             self._unsynced_bytes > self._held_above_bytes
             or self.hot.bytes_used > self.hot.budget_bytes + self._unsynced_bytes_max
+        )
+        self.throttle_time_ms = throttle_time_ms(
+            max(self._unsynced_bytes / self._unsynced_bytes_max, 1 - room / self.wal.usable_bytes)
         )
         if held:
             self.on_upload_due()

@@ -180,6 +180,8 @@ class Wal:
         self._reserve_bytes = min(4 * options.segment_bytes, options.capacity_bytes // 8)
         """Not for users' data: 256 MiB by default, of which internal topics may take three quarters, a million commits
         while the object store is away. The rest is for what was let in before back-pressure began."""
+        self.usable_bytes = options.capacity_bytes - self._reserve_bytes
+        """room_bytes() of an empty one."""
         self._reader = WalReader(disk, self.ring, self._on_released)
         self._buffers = [WriteBuffer(self._group_bytes) for _ in range(_BUFFERS)]
         self._oversize: WriteBuffer | None = None

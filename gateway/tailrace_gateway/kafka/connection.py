@@ -42,6 +42,8 @@ class Transport(Protocol):
 
     def get_write_buffer_size(self) -> int: ...
 
+    def get_extra_info(self, name: str) -> Any: ...
+
 
 class Reply:
     """The place of one request's response. `send` fills it, `drop` closes the connection instead.
@@ -138,6 +140,9 @@ class Host(Protocol):
     def hold_back(self, connection: "Connection") -> None:
         """Let the connection proceed when the engine takes data again."""
 
+    def mute(self, connection: "Connection", milliseconds: int) -> None:
+        """Call the connection's on_mute_over after this time."""
+
     def on_dirty(self, connection: "Connection") -> None:
         """The connection has responses to send at the end of this call."""
 
@@ -156,9 +161,11 @@ class Connection:
     __slots__ = (
         "_barrier",
         "_in_flight_bytes",
+        "_muted",
         "_paused_reading",
         "_replies",
         "_starting",
+        "_stopped",
         "_writing_paused",
         "active",
         "closed",
@@ -167,6 +174,7 @@ class Connection:
         "held_back",
         "host",
         "inbox",
+        "ip",
         "last_active",
         "listener",
         "peer",
@@ -174,13 +182,15 @@ class Connection:
         "transport",
     )
 
-    def __init__(self, host: Host, transport: Transport, inbox: Inbox, listener: str, peer: str) -> None:
+    def __init__(self, host: Host, transport: Transport, inbox: Inbox, listener: str, peer: str, ip: str = "") -> None:
         self.host = host
         self.transport = transport
         self.inbox = inbox
         self.listener = listener
         """The listener's name: it decides which addresses the client is told."""
         self.peer = peer
+        self.ip = ip
+        """The client's address, as limits count it."""
         self.active = True
         """Something was received since the last sweep."""
         self.last_active = 0.0
@@ -194,6 +204,9 @@ class Connection:
         self._in_flight_bytes = 0
         self._paused_reading = False
         self._writing_paused = False
+        self._muted = False
+        self._stopped = False
+        """Writing is paused, or muted: no request is started."""
         self._starting = False
 
     # --- in
@@ -229,7 +242,7 @@ class Connection:
                 start = inbox.start + 4
                 is_produce = not (view[start] or view[start + 1])
                 # The first test is the usual case, a Produce with nothing before it; _may_start knows all the others.
-                if (replies or not is_produce or self._writing_paused or engine.must_hold_back) and not self._may_start(
+                if (replies or not is_produce or self._stopped or engine.must_hold_back) and not self._may_start(
                     is_produce
                 ):
                     if replies and replies[0].done:
@@ -259,7 +272,7 @@ class Connection:
             self.transport.resume_reading()
 
     def _may_start(self, is_produce: bool) -> bool:
-        if self._barrier or self._writing_paused:
+        if self._barrier or self._stopped:
             return False
         if not is_produce:
             return not self._replies
@@ -366,11 +379,26 @@ class Connection:
 
     def on_writing_paused(self) -> None:
         """The socket takes no more; no further request is started."""
-        self._writing_paused = True
+        self._writing_paused = self._stopped = True
 
     def on_writing_resumed(self) -> None:
         """The socket takes data again."""
         self._writing_paused = False
+        self._stopped = self._muted
+        self.proceed()
+
+    # --- throttling
+
+    def mute(self, milliseconds: int) -> None:
+        """Start no further request for a while: the client was told to wait so long (KIP-219)."""
+        if not self._muted and not self.closed:
+            self._muted = self._stopped = True
+            self.host.mute(self, milliseconds)
+
+    def on_mute_over(self) -> None:
+        """The time is over."""
+        self._muted = False
+        self._stopped = self._writing_paused
         self.proceed()
 
     # --- time and end

@@ -20,7 +20,7 @@ opened: the client goes on with full fetches.
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from tailrace_core.errors import FetchSessionIdNotFound, FetchSessionTopicIdError, InvalidFetchSessionEpoch
 from tailrace_core.ids import TopicId
@@ -44,7 +44,7 @@ class Source(Protocol):
     """A partition of the log, as far as a session needs it."""
 
     @property
-    def visibility_waiters(self) -> dict["SessionPartition", None]: ...
+    def visibility_waiters(self) -> dict[Any, None]: ...
 
 
 class WaitingFetch(Protocol):

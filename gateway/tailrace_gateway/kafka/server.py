@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, cast
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _SWEEP_SECONDS: Final = 0.5
 """How late a produce timeout or an idle close may come."""
+_TCP_PEER_GONE: Final = (7, 8)
+"""Linux' numbers of the states CLOSE and CLOSE_WAIT."""
 
 
 class KafkaServer:
@@ -34,9 +37,18 @@ class KafkaServer:
         self.engine: StorageEngine
         self.busy_poll: BusyPoll
         self.connections: dict[Connection, None] = {}
+        self.connections_max = settings.connections_max
+        """This and the next two may be changed while the server runs; they are for connections to come."""
+        self.connections_per_ip_max = settings.connections_per_ip_max
+        self.connections_per_ip_overrides = dict(settings.connections_per_ip_overrides)
+        self.connections_by_ip: dict[str, int] = {}
         self.connections_accepted = 0
+        self.connections_refused: dict[str, int] = dict.fromkeys(("connections", "connections_per_ip"), 0)
+        """By which limit."""
+        self.throttled = 0
+        """Times that a client was told to wait."""
         self.connections_closed: dict[str, int] = dict.fromkeys(
-            ("client", "idle", "slow_consumer", "malformed", "error", "stop"), 0
+            ("client", "gone", "idle", "slow_consumer", "malformed", "error", "stop"), 0
         )
         self.malformed: dict[str, int] = dict.fromkeys(("size", "api", "version", "body"), 0)
         """Requests that could not be served, by what was wrong with them."""
@@ -115,6 +127,14 @@ class KafkaServer:
     def hold_back(self, connection: Connection) -> None:
         self._held_back[connection] = None
 
+    def mute(self, connection: Connection, milliseconds: int) -> None:
+        self.throttled += 1
+        self._loop.call_later(milliseconds / 1000, self._on_mute_over, connection)
+
+    def _on_mute_over(self, connection: Connection) -> None:
+        self._guard(connection, connection.on_mute_over)
+        self.flush()
+
     def _on_completions(self) -> None:
         self._on_event()
         self.flush()
@@ -158,11 +178,40 @@ class KafkaServer:
         connection.close(why, "malformed")
 
     def on_closed(self, connection: Connection) -> None:
-        self.connections.pop(connection, None)
+        if self.connections.pop(connection, False) is None:
+            self._leave(connection.ip)
         self.connections_closed[connection.closed_for] += 1
         self._held_back.pop(connection, None)
         if connection.stalled:
             self.pool.forget(connection)
+
+    # --- limits of connections
+
+    def may_accept(self, ip: str) -> bool:
+        """Whether one more connection of this address is let in."""
+        if len(self.connections) >= self.connections_max:
+            limit, allowed = "connections", self.connections_max
+        else:
+            limit = "connections_per_ip"
+            allowed = self.connections_per_ip_overrides.get(ip, self.connections_per_ip_max)
+            if self.connections_by_ip.get(ip, 0) < allowed:
+                return True
+        self.connections_refused[limit] += 1
+        logger.warning("refusing a connection: %s is %d", limit, allowed, extra=noisy(peer=ip))
+        return False
+
+    def enter(self, connection: Connection) -> None:
+        """A connection begins."""
+        self.connections[connection] = None
+        self.connections_accepted += 1
+        self.connections_by_ip[connection.ip] = self.connections_by_ip.get(connection.ip, 0) + 1
+
+    def _leave(self, ip: str) -> None:
+        left = self.connections_by_ip[ip] - 1
+        if left:
+            self.connections_by_ip[ip] = left
+        else:
+            del self.connections_by_ip[ip]
 
     # --- time
 
@@ -171,7 +220,9 @@ class KafkaServer:
         now = self._loop.time()
         idle_seconds = self._settings.connections_max_idle_ms / 1000
         for connection in list(self.connections):
-            if not connection.idle:
+            if connection.held_back and _is_gone(connection):
+                connection.close("its client has left", "gone")
+            elif not connection.idle:
                 connection.check_deadlines(now)
             elif connection.active:
                 connection.active = False
@@ -198,14 +249,23 @@ class KafkaServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+def _is_gone(connection: Connection) -> bool:
+    """Whether the client has closed a connection that is not read: nothing else tells of it meanwhile."""
+    if sys.platform != "linux":
+        return False
+    sock = connection.transport.get_extra_info("socket")
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _TCP_PEER_GONE
+
+
 class _Protocol(asyncio.BufferedProtocol):
     """Feeds one connection."""
 
-    __slots__ = ("_connection", "_listener", "_server")
+    __slots__ = ("_connection", "_listener", "_refused", "_server")
 
     def __init__(self, server: KafkaServer, listener: str) -> None:
         self._server = server
         self._listener = listener
+        self._refused = False
         self._connection: Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -214,12 +274,16 @@ class _Protocol(asyncio.BufferedProtocol):
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = transport.get_extra_info("peername")
+        ip = peer[0] if peer else ""
+        if not server.may_accept(ip):
+            self._refused = True
+            cast(asyncio.Transport, transport).abort()
+            return
         inbox = Inbox(server._shared, server.pool, server._settings.socket_request_max_bytes)
         self._connection = Connection(
-            server, cast(asyncio.Transport, transport), inbox, self._listener, f"{peer[0]}:{peer[1]}" if peer else ""
+            server, cast(asyncio.Transport, transport), inbox, self._listener, f"{ip}:{peer[1]}" if peer else "", ip
         )
-        server.connections[self._connection] = None
-        server.connections_accepted += 1
+        server.enter(self._connection)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._connection.inbox.writable()
@@ -248,4 +312,5 @@ class _Protocol(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.on_lost()
+        if not self._refused:
+            self._connection.on_lost()

@@ -51,6 +51,13 @@ def _clients(registry: Registry, broker: "Broker") -> None:
     observe("tailrace_connections", lambda: len(server.connections))
     observe("tailrace_connections_accepted_total", lambda: server.connections_accepted)
     registry.observe_by_label("tailrace_connections_closed_total", lambda: server.connections_closed)
+    registry.observe_by_label("tailrace_connections_refused_total", lambda: server.connections_refused)
+    observe("tailrace_throttled_total", lambda: server.throttled)
+    observe("tailrace_throttle_seconds", lambda: broker.engine.throttle_time_ms / 1000)
+    sessions = broker.services.fetch_sessions
+    observe("tailrace_fetch_sessions", lambda: len(sessions))
+    observe("tailrace_fetch_session_partitions", lambda: sessions.partition_count)
+    observe("tailrace_fetch_sessions_evicted_total", lambda: sessions.evictions)
     observe("tailrace_received_bytes_total", lambda: server.received_bytes)
     observe("tailrace_sent_bytes_total", lambda: sum(route.sent_bytes for route in server.routes.used()))
     observe(

@@ -66,6 +66,7 @@ class Limits:
 @dataclass
 class Engine:
     must_hold_back: bool = False
+    throttle_time_ms: int = 0
 
 
 class Host:
@@ -78,6 +79,7 @@ class Host:
         self.answer_at_once = answer_at_once
         self.engine = Engine()
         self.held_back: list[Connection] = []
+        self.muted: list[tuple[Connection, int]] = []
         self.malformed: list[str] = []
         self.started: list[Reply] = []
         self.requests: list[Any] = []
@@ -92,6 +94,9 @@ class Host:
 
     def hold_back(self, connection: Connection) -> None:
         self.held_back.append(connection)
+
+    def mute(self, connection: Connection, milliseconds: int) -> None:
+        self.muted.append((connection, milliseconds))
 
     def on_dirty(self, connection: Connection) -> None:
         self.dirty.append(connection)
@@ -271,6 +276,40 @@ def test_data_that_the_engine_cannot_take_waits_and_other_requests_go_on() -> No
     client.connection.proceed()
     assert [reply.correlation_id for reply in client.host.started] == [1, 2]
     assert client.wire.reading
+
+
+def test_a_muted_connection_answers_and_starts_nothing_until_the_time_is_over() -> None:
+    client = Client(Host())
+    client.send(produce(1) + produce(2))
+    first, second = client.host.started
+    answer(first)
+    client.connection.mute(100)
+    client.connection.mute(200)
+    assert client.host.muted == [(client.connection, 100)]
+    client.host.flush()
+    client.send(produce(3) + metadata(4))
+    assert not client.wire.reading
+    answer(second)
+    client.host.flush()
+    assert client.responses() == [1, 2]
+    assert len(client.host.started) == 2
+    client.connection.on_mute_over()
+    assert client.host.started[-1].correlation_id == 3
+    answer(client.host.started[-1])
+    client.host.flush()
+    assert client.host.started[-1].correlation_id == 4
+    assert client.wire.reading
+
+
+def test_the_end_of_a_mute_does_not_start_what_an_untaken_response_holds_back() -> None:
+    client = Client(Host())
+    client.connection.mute(100)
+    client.connection.on_writing_paused()
+    client.send(produce(1))
+    client.connection.on_mute_over()
+    assert not client.host.started
+    client.connection.on_writing_resumed()
+    assert [reply.correlation_id for reply in client.host.started] == [1]
 
 
 def test_a_request_without_a_response_keeps_its_place() -> None:

@@ -202,20 +202,21 @@ class FetchReply(Reply):
 
     def _partition_of_session(self, place: SessionPartition) -> Partition:
         """The partition, remembered once it was found. A topic that was made anew has another id (KIP-516)."""
-        partition = place.source
-        if not isinstance(partition, Partition) or partition.damage is not None:
-            place.leave()
-            place.source = None
-            try:
-                partition = self._partition(place.topic_name, place.topic_id, place.ask)
-            except UnknownTopicId as error:
-                if not place.topic_name:
-                    raise
-                self.services.engine.partition(place.topic_name, place.ask.partition)
-                raise InconsistentTopicId(f"the id of topic {place.topic_name!r} is another") from error
-            place.source = partition
-            place.topic_name = partition.topic_name
-        partition.state.check_leader_epoch(place.ask.current_leader_epoch)
+        found = place.source
+        if isinstance(found, Partition) and found.damage is None:
+            found.state.check_leader_epoch(place.ask.current_leader_epoch)
+            return found
+        place.leave()
+        place.source = None
+        try:
+            partition = self._partition(place.topic_name, place.topic_id, place.ask)
+        except UnknownTopicId as error:
+            if not place.topic_name:
+                raise
+            self.services.engine.partition(place.topic_name, place.ask.partition)
+            raise InconsistentTopicId(f"the id of topic {place.topic_name!r} is another") from error
+        place.source = partition
+        place.topic_name = partition.topic_name
         return partition
 
     def _finish(self, response: FetchResponse) -> None:
@@ -252,7 +253,7 @@ class FetchReply(Reply):
             for data in topic.partitions:
                 if data.error_code and data.error_code in leader_hints.FETCH_HINTED:
                     leader = leader_hints.leader(services.membership.image)
-                    data.current_leader = LeaderIdAndEpoch(*leader)
+                    data.current_leader = LeaderIdAndEpoch(leader_id=leader.leader_id, leader_epoch=leader.leader_epoch)
                     if not response.node_endpoints:
                         response.node_endpoints = [
                             NodeEndpoint(node_id=broker.node_id, host=broker.host, port=broker.port, rack=broker.rack)

@@ -1,10 +1,13 @@
 """Produce (key 0), versions 3-13.
 
-v3 record batches of magic 2 only · v7 zstd (KIP-110) · v8 error messages (KIP-467) · v13 topics by id (KIP-516)
+v3 record batches of magic 2 only · v7 zstd (KIP-110) · v8 error messages (KIP-467) · v10 leader hints (KIP-951)
+v13 topics by id (KIP-516)
 Requests of one connection overlap: each is answered, in order, when its batches are durable. acks=0 gets no response,
 but keeps its place until then, so that what comes after it sees its records; an error there closes the connection, so
 that the producer notices.
-Not done: transactional batches (INVALID_TXN_STATE); current_leader hints (v10), as there is one broker.
+While the WAL or the memory fill up, answers carry a throttle time and the connection is not read for so long (KIP-219;
+the engine's log/throttle.py says how long).
+Not done: transactional batches (INVALID_TXN_STATE).
 """
 
 from tailrace_core.errors import (
@@ -19,12 +22,14 @@ from tailrace_core.ids import NO_TOPIC_ID
 from tailrace_core.membership import INTERNAL_TOPICS
 from tailrace_engine.api import Partition
 from tailrace_gateway.errors import kafka_code
+from tailrace_gateway.kafka import leader_hints
 from tailrace_gateway.kafka.connection import Reply
 from tailrace_gateway.kafka.context import Services
-from tailrace_gateway.kafka.latency import ProduceLatency
 from tailrace_gateway.kafka.routes import Api
 from tailrace_gateway.kafka.schema import Buffer
 from tailrace_gateway.kafka.schema.messages.produce import (
+    LeaderIdAndEpoch,
+    NodeEndpoint,
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
@@ -36,19 +41,10 @@ _ZSTD = 4
 _INTERNAL_CLIENT = "__admin_client"
 
 
-def _response(topics: list[tuple[TopicProduceData, list[PartitionProduceResponse]]]) -> ProduceResponse:
-    return ProduceResponse(
-        responses=[
-            TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=answers)
-            for topic, answers in topics
-        ]
-    )
-
-
 class ProduceReply(Reply):
     """Waits for the batches of one request."""
 
-    __slots__ = ("acks", "answers", "encoded", "failed", "latency", "topics", "waiting")
+    __slots__ = ("acks", "answers", "encoded", "failed", "services", "topics", "waiting")
 
     acks: int
     topics: list[tuple[TopicProduceData, list[PartitionProduceResponse]]]
@@ -58,7 +54,7 @@ class ProduceReply(Reply):
     """The whole response, where it tells of one success; an error makes it void."""
     failed: bool
     """A batch was refused or lost."""
-    latency: ProduceLatency
+    services: Services
     waiting: int
     """Appends that are not durable yet, and one while the request is being appended."""
 
@@ -68,17 +64,45 @@ class ProduceReply(Reply):
             self._answer()
 
     def _answer(self) -> None:
+        services = self.services
+        throttle_time_ms = services.engine.throttle_time_ms
         if self.acks:
-            if self.encoded is not None:
+            if self.encoded is not None and not throttle_time_ms:
                 self.send_parts([self.encoded])
             else:
-                self.send(_response(self.topics))
+                self.send(self._response(throttle_time_ms))
         elif self.failed:
             self.drop()
         else:
             self.send_nothing()
-        if self.latency.timed is self:
-            self.latency.end()
+        if throttle_time_ms:
+            self.connection.mute(throttle_time_ms)
+        if services.produce_latency.timed is self:
+            services.produce_latency.end()
+
+    def _response(self, throttle_time_ms: int) -> ProduceResponse:
+        response = ProduceResponse(
+            responses=[
+                TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=answers)
+                for topic, answers in self.topics
+            ],
+            throttle_time_ms=throttle_time_ms,
+        )
+        if self.failed and self.route.version >= leader_hints.PRODUCE_HINTS_FROM:
+            self._hint(response)
+        return response
+
+    def _hint(self, response: ProduceResponse) -> None:
+        """Name the leader with the errors that mean another one."""
+        services = self.services
+        leader = leader_hints.leader(services.membership.image)
+        for answer in self.answers:
+            if answer.error_code in leader_hints.PRODUCE_HINTED:
+                answer.current_leader = LeaderIdAndEpoch(leader_id=leader.leader_id, leader_epoch=leader.leader_epoch)
+                response.node_endpoints = [
+                    NodeEndpoint(node_id=broker.node_id, host=broker.host, port=broker.port, rack=broker.rack)
+                    for broker in leader_hints.endpoints(services.metadata, self.connection.listener, leader.leader_id)
+                ]
 
     def on_append_failed(self, ordinal: int, error: TailraceError) -> None:
         self.fail(self.answers[ordinal], error)
@@ -103,8 +127,8 @@ class ProduceReply(Reply):
 
     def on_closed(self) -> None:
         self.done = True
-        if self.latency.timed is self:
-            self.latency.forget()
+        if self.services.produce_latency.timed is self:
+            self.services.produce_latency.forget()
 
 
 def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> None:
@@ -117,7 +141,8 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
     reply.waiting = 1
     reply.acks = acks
     reply.failed = False
-    reply.latency = latency = services.produce_latency
+    reply.services = services
+    latency = services.produce_latency
     if latency.timed is None:
         latency.begin(reply)
     for topic in request.topic_data:
