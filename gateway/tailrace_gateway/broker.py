@@ -14,6 +14,7 @@ from tailrace_core.settings import Settings, memory_bytes
 from tailrace_core.telemetry import Registry, histogram
 from tailrace_engine.objects import MeasuredStore, open_store
 from tailrace_engine.runtime.engine import Engine
+from tailrace_engine.runtime.internal_topics import group_coordinator
 from tailrace_engine.runtime.retention import RetentionOptions
 from tailrace_engine.runtime.storage import BrokerStorage, StorageOptions
 from tailrace_engine.tier.reader import TierReaderOptions
@@ -92,6 +93,11 @@ class Broker:
         storage.start(settings.broker.node_id, begun)
         metadata = MetadataCache(membership.image)
         membership.subscribe(lambda event: metadata.forget(event.topic) if isinstance(event, TopicDeleted) else None)
+        self.groups = group_coordinator(
+            settings.groups, self.engine, membership, self.clock, entropy, loop, server.spawn
+        )
+        self.groups.on_answers = server.flush
+        self.groups.start()
         self.services = services = Services(
             settings=settings,
             engine=self.engine,
@@ -103,6 +109,7 @@ class Broker:
             routes=routes,
             spawn=server.spawn,
             flush=server.flush,
+            groups=self.groups,
         )
         self.uploader, self.retention = storage.uploader, storage.retention
         self.http = await start_http(settings.http.listen.host, settings.http.listen.port, self._http_routes())
@@ -156,6 +163,7 @@ class Broker:
         """Stop accepting, finish what is in the WAL, close. What is acknowledged is durable without an upload."""
         self.ready = False
         await self.server.stop_accepting()
+        self.groups.stop()
         await self.wal.close(_STOP_SECONDS)
         self.server.flush()
         await self.server.close()

@@ -153,9 +153,10 @@ class Coordinator:
             self._on_topic(topic.partition_count)
 
     def stop(self) -> None:
-        """Answer all that waits, and every request that still comes, with an error. Appended data stays."""
+        """Take no more requests; what is decided is still answered when it is durable."""
         self._stopped = True
-        self._drop("the broker stops")
+        for place in self._take_places():
+            place.retire("the broker stops")
 
     def shards(self) -> Sequence[Shard]:
         """Those that serve, for metrics."""
@@ -172,12 +173,13 @@ class Coordinator:
                 self._on_topic(topic.partition_count)
             case TopicDeleted(topic):
                 if topic.name == self.topic_name:
-                    self._drop(f"{self.topic_name} was deleted")
+                    for place in self._take_places():
+                        place.close(f"{self.topic_name} was deleted")
                     return
                 request = TopicsDeleted(((topic.name, topic.topic_id),))
-                for place in self._places:
-                    if place is not None:
-                        place.tell(request)
+                for known in self._places:
+                    if known is not None:
+                        known.tell(request)
 
     def _on_topic(self, partition_count: int) -> None:
         self._places = [None] * partition_count
@@ -186,12 +188,11 @@ class Coordinator:
             if partition is None or partition.state.log_end_offset > partition.state.log_start_offset:
                 self._begin_load(index, 0.0)
 
-    def _drop(self, reason: str) -> None:
+    def _take_places(self) -> list[ShardOwner]:
+        """There are no shards any more; gives those that served."""
         places, self._places = self._places, []
         self._to_load.clear()
-        for place in places:
-            if isinstance(place, ShardOwner):
-                place.close(reason)
+        return [place for place in places if isinstance(place, ShardOwner)]
 
     # --- shards come and go
 
@@ -247,7 +248,7 @@ class Coordinator:
                     await self._load(loading)
         finally:
             self._loaders -= 1
-            if not self._loaders:
+            if not self._loaders and not self._stopped:
                 self._tell_progress("loaded")
 
     async def _load(self, loading: Loading) -> None:

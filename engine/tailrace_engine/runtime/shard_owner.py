@@ -251,6 +251,17 @@ class ShardOwner:
 
     # --- end
 
+    def retire(self, reason: str) -> None:
+        """Take no more: who is not decided is told NotCoordinator, what is decided is still answered when durable."""
+        self._append()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        held, self._held = self._held, {}
+        error = NotCoordinator(f"{self.partition.name}: {reason}")
+        for ticket in held:
+            _give(ticket, error)
+
     def close(self, reason: str) -> None:
         """Answer all that wait with NotCoordinator, and serve no more."""
         if self.closed:

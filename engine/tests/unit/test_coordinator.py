@@ -273,12 +273,15 @@ def test_an_offline_partition_is_not_available_until_it_is_back(tmp_path: Path) 
     coordinated(tmp_path, test)
 
 
-def test_after_stop_nothing_is_served(tmp_path: Path) -> None:
+def test_after_stop_nothing_is_served_but_what_was_decided(tmp_path: Path) -> None:
     async def test(made: Coordinated) -> None:
         waiting = made.ask("g", WaitFor(b"a"))
+        put = made.ask("g", Put({b"b": b"1"}))
         made.coordinator.stop()
         assert isinstance(waiting[0], NotCoordinator)
         assert isinstance(made.ask("g", Get(b"a"))[0], CoordinatorNotAvailable)
+        await until(lambda: put)
+        assert put == [1]
 
     coordinated(tmp_path, test)
 

@@ -38,8 +38,7 @@ class Services:
     routes: "Routes"
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     flush: Callable[[], None]
-    groups: Coordinator = field(init=False)
-    """The group coordinators."""
+    groups: Coordinator
     topics_in_creation: dict[str, None] = field(default_factory=dict)
     """Asked for by Metadata requests, and not there yet."""
     producer_ids: ProducerIds = field(init=False)

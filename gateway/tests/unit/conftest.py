@@ -19,6 +19,7 @@ from tailrace_core.addresses import Listener
 from tailrace_core.membership import CreatedTopic, NewTopic, Topic, TopicDefaults, TopicDeleted
 from tailrace_core.settings import load
 from tailrace_engine.runtime.engine import Engine
+from tailrace_engine.runtime.internal_topics import group_coordinator
 from tailrace_engine.runtime.start import EngineStart
 from tailrace_engine.sim.objects import SimObjectStore
 from tailrace_engine.tier.reader import TierReader
@@ -103,6 +104,11 @@ class BrokerInParts:
         self.membership.subscribe(
             lambda event: self.metadata.forget(event.topic) if isinstance(event, TopicDeleted) else None
         )
+        self.groups = group_coordinator(
+            self.settings.groups, self.engine, self.membership, clock, SystemEntropy(), loop, self.server.spawn
+        )
+        self.groups.on_answers = self.server.flush
+        self.groups.start()
         await self.server.start(
             Services(
                 settings=self.settings,
@@ -115,11 +121,13 @@ class BrokerInParts:
                 routes=self.server.routes,
                 spawn=self.server.spawn,
                 flush=self.server.flush,
+                groups=self.groups,
             )
         )
 
     async def _stop(self) -> None:
         await self.server.stop_accepting()
+        self.groups.stop()
         await self.server.close()
         await self.wal.close()
         await self.engine.tier.close()
