@@ -17,19 +17,19 @@ async def open_local_controller(
     path: Path,
     entropy: Entropy,
     loop: asyncio.AbstractEventLoop,
-    config_defaults: Mapping[str, str] | None = None,
+    broker_configs: Mapping[str, str] | None = None,
     measured: tuple[Clock, Histogram] | None = None,
 ) -> Membership:
     """The controller of one node, with its metadata in the SQLite file at path, which is made where it is not there.
 
-    config_defaults are the broker's own defaults of topic settings, by the topic settings' names. measured: the clock
+    broker_configs is what the broker was started with (core.kafka_configs.static_broker_configs). measured: the clock
     and the histogram for how long commits take, in microseconds. Raises DataFolderInUse, DataCorrupt, FormatTooNew,
-    StorageUnavailable, and InvalidConfig for a default.
+    StorageUnavailable, and InvalidConfig for one of broker_configs.
     """
     opened = await SqliteStore.open(path, loop)
     store = opened if measured is None else MeasuredStore(opened, *measured)
     try:
-        return await LocalController.open(store, entropy, config_defaults or {})
+        return await LocalController.open(store, entropy, broker_configs or {})
     except TailraceError:
         await store.close()
         raise

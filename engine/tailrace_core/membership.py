@@ -10,7 +10,7 @@ same call may be made again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from tailrace_core.errors import TailraceError
@@ -86,20 +86,71 @@ class Topic(NamedTuple):
         return self.name in INTERNAL_TOPICS
 
 
+class ResourceType(IntEnum):
+    """What has configs; the numbers are Kafka's."""
+
+    TOPIC = 2
+    BROKER = 4
+    BROKER_LOGGER = 8
+    """Of the process, not of the metadata."""
+    CLIENT_METRICS = 16
+    GROUP = 32
+
+
+class ConfigResource(NamedTuple):
+    """One thing that has configs. A broker's name is its node id; an empty name means all brokers."""
+
+    type: ResourceType
+    name: str
+
+
 class ConfigSource(Enum):
     """Where the value of a setting comes from; the numbers are Kafka's (DescribeConfigs, CreateTopics v5)."""
 
     TOPIC = 1
-    BROKER = 4
+    DYNAMIC_BROKER = 2
+    DYNAMIC_DEFAULT_BROKER = 3
+    STATIC_BROKER = 4
     DEFAULT = 5
+    BROKER_LOGGER = 6
+    CLIENT_METRICS = 7
+    GROUP = 8
+
+
+class ConfigSynonym(NamedTuple):
+    """One of the places that a value may come from."""
+
+    name: str
+    value: str
+    source: ConfigSource
 
 
 class ConfigEntry(NamedTuple):
     """One setting in force."""
 
     name: str
-    value: str
+    value: str | None
+    """None: not set, and without a default."""
     source: ConfigSource
+    synonyms: tuple[ConfigSynonym, ...] = ()
+    """All that say something, the one in force first; the last ones in their own units (log.retention.hours)."""
+
+
+class ConfigOperation(Enum):
+    """The numbers are Kafka's (IncrementalAlterConfigs)."""
+
+    SET = 0
+    DELETE = 1
+    APPEND = 2
+    SUBTRACT = 3
+
+
+class ConfigChange(NamedTuple):
+    """What is asked of one config."""
+
+    name: str
+    value: str | None
+    operation: ConfigOperation = ConfigOperation.SET
 
 
 class NewTopic(NamedTuple):
@@ -235,6 +286,19 @@ class ClusterImage(Protocol):
 
     def topic_by_id(self, topic_id: TopicId) -> Topic | None: ...
 
+    @property
+    def dynamic_broker_configs(self) -> Mapping[str, str]:
+        """What was changed at run time and is in force on this node: its own over those of all brokers. Checked."""
+
+    def config_entries(self, resource: ConfigResource) -> tuple[ConfigEntry, ...]:
+        """All configs of a resource, by name; of all brokers together (the empty name) those that are set.
+
+        Groups and client metrics need not exist. Raises UnknownTopicOrPartition, InvalidTopicName and InvalidRequest.
+        """
+
+    def config_resources(self, resource_type: ResourceType) -> Sequence[str]:
+        """The groups, or the client metrics, that have configs, by name."""
+
 
 class TopicCreated(NamedTuple):
     topic: Topic
@@ -250,8 +314,14 @@ class PartitionsCreated(NamedTuple):
 
 
 class ConfigChanged(NamedTuple):
+    """The topic's own settings changed, or a broker's from which it has some."""
+
     topic: Topic
     previous: Topic
+
+
+class BrokerConfigsChanged(NamedTuple):
+    """ClusterImage.dynamic_broker_configs is another."""
 
 
 class ObjectCommitted(NamedTuple):
@@ -267,7 +337,13 @@ class LogStartMoved(NamedTuple):
 
 
 ChangeEvent: TypeAlias = (
-    TopicCreated | TopicDeleted | PartitionsCreated | ConfigChanged | ObjectCommitted | LogStartMoved
+    TopicCreated
+    | TopicDeleted
+    | PartitionsCreated
+    | ConfigChanged
+    | BrokerConfigsChanged
+    | ObjectCommitted
+    | LogStartMoved
 )
 
 
@@ -318,10 +394,21 @@ class Membership(Protocol):
         The errors: UnknownTopicOrPartition, InvalidPartitions, InvalidReplicaAssignment, InvalidRequest.
         """
 
-    async def alter_topic_configs(
-        self, name: str, changes: Mapping[str, str | None], validate_only: bool = False
-    ) -> Topic:
-        """Set a topic's own settings; None removes one. Raises UnknownTopicOrPartition and InvalidConfig."""
+    async def alter_topic_configs(self, name: str, changes: Mapping[str, str | None]) -> Topic:
+        """Set a topic's own settings, None removes one: alter_configs in short. Returns the topic after it."""
+
+    async def alter_configs(
+        self,
+        resource: ConfigResource,
+        changes: Sequence[ConfigChange],
+        replaces: bool = False,
+        validate_only: bool = False,
+    ) -> None:
+        """Change the configs of a topic, a broker, all brokers, a group or client metrics: all of it, or nothing.
+
+        replaces: what is not among the changes loses its own value. Topics follow the brokers' configs at once. Raises
+        UnknownTopicOrPartition, InvalidTopicName, InvalidConfig and InvalidRequest.
+        """
 
     async def allocate_producer_ids(self, count: int) -> ProducerId:
         """The first of count consecutive producer ids that nobody has had."""

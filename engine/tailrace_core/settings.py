@@ -388,13 +388,27 @@ class LogSettings(Section):
         ge=0,
         le=INT32_MAX,
     )
-    retention_ms: int = setting(
-        604_800_000,
-        "Milliseconds that records are kept at least. -1: for ever.",
+    retention_ms: int | None = setting(
+        None,
+        "Milliseconds that records are kept at least. -1: for ever. Default: retention_minutes, else retention_hours.",
         kafka="log.retention.ms",
         topic="retention.ms",
         ge=-1,
         le=INT64_MAX,
+    )
+    retention_minutes: int | None = setting(
+        None,
+        "The same in minutes, where retention_ms does not say it.",
+        kafka="log.retention.minutes",
+        ge=-1,
+        le=INT32_MAX,
+    )
+    retention_hours: int = setting(
+        168,
+        "The same in hours, where neither retention_ms nor retention_minutes says it.",
+        kafka="log.retention.hours",
+        ge=-1,
+        le=INT32_MAX,
     )
     retention_bytes: int = setting(
         -1,
@@ -419,13 +433,20 @@ class LogSettings(Section):
         ge=1 * MIB,
         le=INT32_MAX,
     )
-    segment_ms: int = setting(
-        604_800_000,
+    segment_ms: int | None = setting(
+        None,
         "Accepted without effect: what is not uploaded is sealed after upload.interval_ms.",
         kafka="log.roll.ms",
         topic="segment.ms",
         ge=1,
         le=INT64_MAX,
+    )
+    segment_hours: int = setting(
+        168,
+        "Accepted without effect, as segment_ms.",
+        kafka="log.roll.hours",
+        ge=1,
+        le=INT32_MAX,
     )
     message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = setting(
         "CreateTime",
@@ -458,11 +479,10 @@ class LogSettings(Section):
         kafka="compression.type",
         topic="compression.type",
     )
-    cleanup_policy: Annotated[
-        Literal["delete", "compact", "compact,delete", "delete,compact"], _only("delete", "log compaction")
-    ] = setting(
+    cleanup_policy: Literal["delete", "compact", "compact,delete", "delete,compact"] = setting(
         "delete",
-        "What happens to old records: delete them by age and size. Compaction is not built yet.",
+        "What happens to old records. delete: they go by age and size. compact: accepted, but everything is kept, as "
+        "log compaction is not built yet.",
         kafka="log.cleanup.policy",
         topic="cleanup.policy",
     )
@@ -474,14 +494,6 @@ class LogSettings(Section):
         ge=1,
         le=32767,
     )
-
-    def topic_defaults(self) -> dict[str, str]:
-        """Kafka's topic configuration names, and the values they have where a topic says nothing."""
-        return {
-            names.topic: str(getattr(self, key))
-            for key, field in type(self).model_fields.items()
-            if (names := kafka_names(field)).topic is not None
-        }
 
 
 class GroupSettings(Section):

@@ -9,6 +9,7 @@ from typing import Final
 from tailrace_controller.client import open_local_controller
 from tailrace_core.addresses import Listener
 from tailrace_core.errors import DataCorrupt, InvalidSettings
+from tailrace_core.kafka_configs import static_broker_configs
 from tailrace_core.membership import Membership, TopicDeleted
 from tailrace_core.settings import Settings, memory_bytes
 from tailrace_core.telemetry import Registry, histogram
@@ -70,7 +71,7 @@ class Broker:
             folder / "metadata.sqlite",
             entropy,
             loop,
-            settings.log.topic_defaults(),
+            static_broker_configs(settings),
             (self.clock, self.commit_times),
         )
         self.store = MeasuredStore(open_store(settings.object_store.url_for(folder)), self.clock)

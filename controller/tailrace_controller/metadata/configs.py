@@ -1,204 +1,166 @@
-"""Topic settings: Kafka's names, types, defaults and checks (org.apache.kafka.storage.internals.log.LogConfig, 4.3).
+"""Configs in force: which value a topic, a broker or a group has, and where it comes from.
 
-All of Kafka's are accepted, so that tools which set them work; those that have no meaning here are kept and change
-nothing. A setting in force is the topic's own, else the broker's, else the default. `tailrace.durability` is ours.
+Kafka's layers, the first that says something going before the others: the topic's or group's own value; what was
+changed at run time for this broker; for all brokers; what the broker was started with; the default. Names, types and
+defaults are those of core.kafka_configs.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from itertools import dropwhile
+from typing import Final
 
-from tailrace_core.errors import InvalidConfig
-from tailrace_core.membership import ConfigEntry, ConfigSource, TopicConfigs
+from tailrace_core.errors import InvalidConfig, InvalidRequest, TailraceError
+from tailrace_core.kafka_configs import ConfigDefinition, ConfigValue, definitions
+from tailrace_core.membership import (
+    ConfigEntry,
+    ConfigSource,
+    ConfigSynonym,
+    ResourceType,
+    TopicConfigs,
+)
 
-ConfigValue: TypeAlias = str | int | float | bool | tuple[str, ...]
-
-_INT_MAX: Final = 2**31 - 1
-_LONG_MAX: Final = 2**63 - 1
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,19}")
-_REPLICA: Final = re.compile(r"[0-9]+:[0-9]+")
-
-
-class ConfigDefinition(NamedTuple):
-    """One setting; parse raises ValueError with what is allowed."""
-
-    default: str
-    parse: Callable[[str], ConfigValue]
-
-
-def _whole(kind: str, largest: int, at_least: int, at_most: int | None = None) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        word = text.strip()
-        # int() alone would take underscores and digits of other scripts.
-        if not _WHOLE.fullmatch(word) or not -largest - 1 <= int(word) <= largest:
-            raise ValueError(f"Not a number of type {kind}")
-        value = int(word)
-        if value < at_least:
-            raise ValueError(f"Value must be at least {at_least}")
-        if at_most is not None and value > at_most:
-            raise ValueError(f"Value must be no more than {at_most}")
-        return value
-
-    return parse
-
-
-def _int(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
-    return _whole("INT", _INT_MAX, at_least, at_most)
-
-
-def _long(at_least: int) -> Callable[[str], int]:
-    return _whole("LONG", _LONG_MAX, at_least)
-
-
-def _ratio(text: str) -> float:
-    try:
-        value = float(text.strip())
-    except ValueError:
-        raise ValueError("Not a number of type DOUBLE") from None
-    if not 0 <= value <= 1:
-        raise ValueError("Value must be between 0 and 1")
-    return value
-
-
-def _boolean(text: str) -> bool:
-    word = text.strip().lower()
-    if word not in ("true", "false"):
-        raise ValueError("Expected value to be either true or false")
-    return word == "true"
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        word = text.strip()
-        if word not in allowed:
-            raise ValueError(f"String must be one of: {', '.join(allowed)}")
-        return word
-
-    return parse
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")] if text.strip() else []
-
-
-def _cleanup_policy(text: str) -> tuple[str, ...]:
-    words = _words(text)
-    for word in words:
-        if word not in ("compact", "delete"):
-            raise ValueError("Every entry must be one of: compact, delete")
-    if len(set(words)) != len(words):
-        raise ValueError("Duplicate entries are not allowed")
-    return tuple(sorted(words))
-
-
-def _throttled_replicas(text: str) -> tuple[str, ...]:
-    words = _words(text)
-    if words != ["*"]:
-        for word in words:
-            if not _REPLICA.fullmatch(word):
-                raise ValueError("Must be the literal '*' or a list of replicas as partition:broker,...")
-    return tuple(words)
-
-
-def _gzip_level(text: str) -> int:
-    value = _int(-1, 9)(text)
-    if value == 0:
-        raise ValueError("Value must be between 1 and 9, or -1")
-    return value
-
-
-def _durability(text: str) -> str:
-    word = text.strip()
-    if word == "object":
-        raise ValueError("object durability is not built yet; the only value is: local")
-    return _one_of("local")(word)
-
-
-DEFINITIONS: Final[Mapping[str, ConfigDefinition]] = {
-    "cleanup.policy": ConfigDefinition("delete", _cleanup_policy),
-    "compression.gzip.level": ConfigDefinition("-1", _gzip_level),
-    "compression.lz4.level": ConfigDefinition("9", _int(1, 17)),
-    "compression.type": ConfigDefinition(
-        "producer", _one_of("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
-    ),
-    "compression.zstd.level": ConfigDefinition("3", _int(-131072, 22)),
-    "delete.retention.ms": ConfigDefinition("86400000", _long(0)),
-    "file.delete.delay.ms": ConfigDefinition("60000", _long(0)),
-    "flush.messages": ConfigDefinition(str(_LONG_MAX), _long(1)),
-    "flush.ms": ConfigDefinition(str(_LONG_MAX), _long(0)),
-    "follower.replication.throttled.replicas": ConfigDefinition("", _throttled_replicas),
-    "index.interval.bytes": ConfigDefinition("4096", _int(0)),
-    "leader.replication.throttled.replicas": ConfigDefinition("", _throttled_replicas),
-    "local.retention.bytes": ConfigDefinition("-2", _long(-2)),
-    "local.retention.ms": ConfigDefinition("-2", _long(-2)),
-    "max.compaction.lag.ms": ConfigDefinition(str(_LONG_MAX), _long(1)),
-    "max.message.bytes": ConfigDefinition("1048588", _int(0)),
-    "message.timestamp.after.max.ms": ConfigDefinition("3600000", _long(0)),
-    "message.timestamp.before.max.ms": ConfigDefinition(str(_LONG_MAX), _long(0)),
-    "message.timestamp.type": ConfigDefinition("CreateTime", _one_of("CreateTime", "LogAppendTime")),
-    "min.cleanable.dirty.ratio": ConfigDefinition("0.5", _ratio),
-    "min.compaction.lag.ms": ConfigDefinition("0", _long(0)),
-    "min.insync.replicas": ConfigDefinition("1", _int(1)),
-    "preallocate": ConfigDefinition("false", _boolean),
-    "remote.log.copy.disable": ConfigDefinition("false", _boolean),
-    "remote.log.delete.on.disable": ConfigDefinition("false", _boolean),
-    "remote.storage.enable": ConfigDefinition("false", _boolean),
-    "retention.bytes": ConfigDefinition("-1", _long(-1)),
-    "retention.ms": ConfigDefinition("604800000", _long(-1)),
-    "segment.bytes": ConfigDefinition("1073741824", _int(1048576)),
-    "segment.index.bytes": ConfigDefinition("10485760", _int(4)),
-    "segment.jitter.ms": ConfigDefinition("0", _long(0)),
-    "segment.ms": ConfigDefinition("604800000", _long(1)),
-    "tailrace.durability": ConfigDefinition("local", _durability),
-    "unclean.leader.election.enable": ConfigDefinition("false", _boolean),
+_UNIT_MS: Final = {".hours": 3_600_000, ".minutes": 60_000}
+_FIELDS: Final = {
+    field: "tailrace.durability" if field == "durability" else field.replace("_", ".") for field in TopicConfigs._fields
 }
 
 
-def _parse(name: str, text: str) -> ConfigValue:
-    definition = DEFINITIONS.get(name)
+def parse(resource_type: ResourceType, name: str, text: str) -> ConfigValue:
+    """Raises InvalidConfig, with what is allowed."""
+    definition = definitions(resource_type).get(name)
     if definition is None:
-        raise InvalidConfig(f"Unknown topic config name: {name}")
+        raise unknown_name(resource_type, name)
     try:
         return definition.parse(text)
     except ValueError as error:
         raise InvalidConfig(f"Invalid value {text} for configuration {name}: {error}") from None
 
 
-_FIELDS: Final = {name.removeprefix("tailrace.").replace(".", "_"): name for name in DEFINITIONS}
+def unknown_name(resource_type: ResourceType, name: str) -> TailraceError:
+    if resource_type is ResourceType.CLIENT_METRICS:
+        return InvalidRequest(f"Unknown client metrics configuration: {name}")
+    return InvalidConfig(f"Unknown {resource_type.name.lower()} config name: {name}")
+
+
+def _in_units_of(definition: ConfigDefinition, synonym: ConfigSynonym) -> str:
+    """A broker's value as the topic's or group's: some are in hours or minutes, of which a negative one is "no end"."""
+    for ending, unit_ms in _UNIT_MS.items():
+        if synonym.name.endswith(ending):
+            return str(max(-1, int(synonym.value) * unit_ms))
+    return definition.shown(synonym.value)
 
 
 class ConfigRules:
-    """Topic settings above the broker's own defaults, which have the topic settings' names.
+    """Everything that is in force beside the topics' and groups' own values. Immutable.
 
-    Raises InvalidConfig for a default that is not allowed.
+    static: what the broker was started with, own and for_all: what was changed at run time, of this broker and of all;
+    by the broker configs' names. Raises InvalidConfig for a value that is not allowed, or a contradiction.
     """
 
-    def __init__(self, broker_defaults: Mapping[str, str]) -> None:
-        self._broker_defaults = dict(broker_defaults)
+    def __init__(
+        self, static: Mapping[str, str], own: Mapping[str, str] | None = None, for_all: Mapping[str, str] | None = None
+    ) -> None:
+        self._static = dict(static)
+        self._own = dict(own or {})
+        self._for_all = dict(for_all or {})
+        for layer in (self._static, self._own, self._for_all):
+            for name, text in layer.items():
+                parse(ResourceType.BROKER, name, text)
+        self._defaults = {
+            name: parse(ResourceType.TOPIC, name, entry.value or "")
+            for name, entry in ((entry.name, entry) for entry in self.topic_entries({}))
+        }
         self.without_overrides: TopicConfigs = self.effective({})
         """Shared by all topics that have no settings of their own."""
 
+    def changed(self, own: Mapping[str, str], for_all: Mapping[str, str]) -> "ConfigRules":
+        """The rules after a change at run time."""
+        return ConfigRules(self._static, own, for_all)
+
+    @property
+    def dynamic(self) -> Mapping[str, str]:
+        """What was changed at run time and is in force on this broker."""
+        return {**self._for_all, **self._own}
+
     def effective(self, overrides: Mapping[str, str]) -> TopicConfigs:
-        """The settings in force. Raises InvalidConfig for a name or a value that is not allowed, or a contradiction."""
-        texts = {name: definition.default for name, definition in DEFINITIONS.items()}
-        texts |= self._broker_defaults
-        texts |= overrides
-        values = {name: _parse(name, text) for name, text in texts.items()}
+        """A topic's settings in force. Raises InvalidConfig for a name or a value that is not allowed, or a
+        contradiction.
+        """
+        values = dict(self._defaults)
+        for name, text in overrides.items():
+            values[name] = parse(ResourceType.TOPIC, name, text)
         _check_together(values)
         # mypy cannot see the types through the names; every field is of the setting its name says.
-        return TopicConfigs(**{field: values[_FIELDS[field]] for field in TopicConfigs._fields})  # type: ignore[arg-type]
+        found = {field: values[name] for field, name in _FIELDS.items()}
+        found["cleanup_policy"] = tuple(sorted(found["cleanup_policy"]))  # type: ignore[arg-type]
+        return TopicConfigs(**found)  # type: ignore[arg-type]
 
-    def entries(self, overrides: Mapping[str, str]) -> tuple[ConfigEntry, ...]:
-        """All settings in force, by name, and where each comes from."""
+    def topic_entries(self, overrides: Mapping[str, str]) -> tuple[ConfigEntry, ...]:
+        """All settings of a topic in force, by name, and where each comes from."""
+        return self._entries(ResourceType.TOPIC, overrides, ConfigSource.TOPIC)
+
+    def group_entries(self, overrides: Mapping[str, str]) -> tuple[ConfigEntry, ...]:
+        """All settings of a group in force, by name."""
+        return self._entries(ResourceType.GROUP, overrides, ConfigSource.GROUP)
+
+    def client_metrics_entries(self, overrides: Mapping[str, str]) -> tuple[ConfigEntry, ...]:
+        """All settings of a subscription of client metrics, by name."""
+        return self._entries(ResourceType.CLIENT_METRICS, overrides, ConfigSource.CLIENT_METRICS)
+
+    def _entries(
+        self, resource_type: ResourceType, overrides: Mapping[str, str], source: ConfigSource
+    ) -> tuple[ConfigEntry, ...]:
         entries = []
-        for name, definition in DEFINITIONS.items():
+        for name, definition in definitions(resource_type).items():
+            derived = self._synonyms(definition.broker_names)
             if name in overrides:
-                entries.append(ConfigEntry(name, overrides[name], ConfigSource.TOPIC))
-            elif name in self._broker_defaults:
-                entries.append(ConfigEntry(name, self._broker_defaults[name], ConfigSource.BROKER))
+                value: str | None = definition.shown(overrides[name])
+                synonyms = (ConfigSynonym(name, value or "", source), *derived)
+                entries.append(ConfigEntry(name, value, source, synonyms))
+            elif derived:
+                entries.append(ConfigEntry(name, _in_units_of(definition, derived[0]), derived[0].source, derived))
             else:
                 entries.append(ConfigEntry(name, definition.default, ConfigSource.DEFAULT))
         return tuple(entries)
+
+    def broker_entries(self) -> tuple[ConfigEntry, ...]:
+        """All configs of this broker in force, by name."""
+        entries = []
+        for name, definition in definitions(ResourceType.BROKER).items():
+            # As in Kafka: what only another name of the config says is not this one's value.
+            synonyms = tuple(dropwhile(lambda one: one.name != name, self._synonyms(definition.broker_names)))  # noqa: B023
+            if synonyms:
+                entries.append(ConfigEntry(name, synonyms[0].value, synonyms[0].source, synonyms))
+            else:
+                entries.append(ConfigEntry(name, None, ConfigSource.DEFAULT))
+        return tuple(entries)
+
+    def for_all_entries(self) -> tuple[ConfigEntry, ...]:
+        """What was changed at run time for all brokers, by name."""
+        source = ConfigSource.DYNAMIC_DEFAULT_BROKER
+        known = definitions(ResourceType.BROKER)
+        shown = {name: known[name].shown(text) for name, text in sorted(self._for_all.items())}
+        return tuple(
+            ConfigEntry(name, text, source, (ConfigSynonym(name, text, source),)) for name, text in shown.items()
+        )
+
+    def broker_value(self, name: str) -> str | None:
+        """A broker config in force."""
+        synonyms = self._synonyms(definitions(ResourceType.BROKER)[name].broker_names)
+        return synonyms[0].value if synonyms else None
+
+    def _synonyms(self, names: Sequence[str]) -> tuple[ConfigSynonym, ...]:
+        known = definitions(ResourceType.BROKER)
+        found = []
+        for layer, source in (
+            (self._own, ConfigSource.DYNAMIC_BROKER),
+            (self._for_all, ConfigSource.DYNAMIC_DEFAULT_BROKER),
+            (self._static, ConfigSource.STATIC_BROKER),
+        ):
+            found += [ConfigSynonym(name, known[name].shown(layer[name]), source) for name in names if name in layer]
+        defaults = ((name, known[name].default) for name in names)
+        found += [ConfigSynonym(name, text, ConfigSource.DEFAULT) for name, text in defaults if text is not None]
+        return tuple(found)
 
     def overrides_of(self, configs: Mapping[str, str | None]) -> dict[str, str]:
         """The settings of a new topic, checked. Raises InvalidConfig."""

@@ -5,6 +5,7 @@
     counter/<name>                   the next number to give out
     topic/<topic id>                 name and partition count; it implies the partitions
     config/topic/<topic id>          the topic's own settings, where it has any
+    dynamic_config/<kind>/<name>     the same of a broker, a group or client metrics; of all brokers: no name
     partition/<topic id>/<n>         log start and committed end, where the log start was moved
     registration/<object id>         an upload under way
     object/<object id>               an object and its extents; or, once nothing refers to it, since when.
@@ -23,7 +24,7 @@ from typing import Any, Final, NamedTuple
 from tailrace_core.errors import DataCorrupt, FormatTooNew
 from tailrace_core.extents import Extent
 from tailrace_core.ids import NodeId, TopicId, topic_id_from_text, topic_id_text
-from tailrace_core.membership import Broker, Endpoint, ObjectRef
+from tailrace_core.membership import Broker, ConfigResource, Endpoint, ObjectRef, ResourceType
 
 FORMAT: Final = 1
 """Of all kinds of values."""
@@ -80,6 +81,10 @@ def config_key(topic_id: TopicId) -> str:
     return f"config/topic/{topic_id_text(topic_id)}"
 
 
+def dynamic_config_key(resource: ConfigResource) -> str:
+    return f"dynamic_config/{resource.type.name.lower()}/{resource.name}"
+
+
 def partition_key(topic_id: TopicId, partition: int) -> str:
     return f"partition/{topic_id_text(topic_id)}/{partition}"
 
@@ -95,6 +100,15 @@ def object_key(object_id: int) -> str:
 def topic_id_of_key(key: str) -> TopicId:
     """Of a topic or config key."""
     return topic_id_from_text(key.rpartition("/")[2])
+
+
+def resource_of_key(key: str) -> ConfigResource:
+    """Of a dynamic_config key; a group's name may have slashes. Raises FormatTooNew for a kind that is not known."""
+    _, kind, name = key.split("/", 2)
+    try:
+        return ConfigResource(ResourceType[kind.upper()], name)
+    except KeyError:
+        raise FormatTooNew(f"the metadata store has a key that this version does not know: {key}") from None
 
 
 def partition_of_key(key: str) -> tuple[TopicId, int]:

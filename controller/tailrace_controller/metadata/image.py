@@ -5,18 +5,31 @@ On one node the broker leads every partition, with the leader epoch of its last 
 own only where its log start was moved.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from tailrace_controller.metadata import format as fmt
 from tailrace_controller.metadata.catalog import Catalog
 from tailrace_controller.metadata.configs import ConfigRules
-from tailrace_core.errors import FormatTooNew
+from tailrace_core.errors import FormatTooNew, InvalidRequest, UnknownTopicOrPartition
 from tailrace_core.ids import NodeId, TopicId
-from tailrace_core.membership import Broker, Topic
+from tailrace_core.membership import Broker, ConfigEntry, ConfigResource, ResourceType, Topic
+from tailrace_core.topic_names import check_topic_name
 
-_LOAD_ORDER: Final = ("cluster", "broker", "counter", "topic", "config", "partition", "registration", "object")
-"""Settings need their topic; the catalog needs the topics, and objects need the partitions' log starts."""
+_LOAD_ORDER: Final = (
+    "cluster",
+    "broker",
+    "counter",
+    "dynamic_config",
+    "topic",
+    "config",
+    "partition",
+    "registration",
+    "object",
+)
+"""Topics inherit from brokers' configs; settings need their topic; the catalog needs the topics, and objects need the
+partitions' log starts.
+"""
 
 
 class Image:
@@ -32,6 +45,8 @@ class Image:
         self._topics_by_id: dict[TopicId, Topic] = {}
         self._names_by_collision: dict[str, str] = {}
         self._sorted_topics: tuple[Topic, ...] | None = ()
+        self._dynamic_configs: dict[ConfigResource, dict[str, str]] = {}
+        """Of brokers, groups and client metrics; topics have theirs."""
         self.catalog = Catalog(self._topics_by_id)
 
     @property
@@ -61,6 +76,69 @@ class Image:
     def topic_colliding_with(self, name: str) -> str | None:
         """The topic whose name is the same once '.' is written as '_', as in the names of metrics."""
         return self._names_by_collision.get(name.replace(".", "_"))
+
+    @property
+    def dynamic_broker_configs(self) -> Mapping[str, str]:
+        return self.config_rules.dynamic
+
+    def config_entries(self, resource: ConfigResource) -> tuple[ConfigEntry, ...]:
+        own = self.configs_of(resource)
+        match resource.type:
+            case ResourceType.TOPIC:
+                return self.config_rules.topic_entries(own)
+            case ResourceType.BROKER:
+                return self.config_rules.broker_entries() if resource.name else self.config_rules.for_all_entries()
+            case ResourceType.GROUP:
+                return self.config_rules.group_entries(own)
+        return self.config_rules.client_metrics_entries(own)
+
+    def config_resources(self, resource_type: ResourceType) -> Sequence[str]:
+        return sorted(resource.name for resource in self._dynamic_configs if resource.type is resource_type)
+
+    def configs_of(self, resource: ConfigResource) -> Mapping[str, str]:
+        """A resource's own values. Raises UnknownTopicOrPartition, InvalidTopicName and InvalidRequest."""
+        match resource.type:
+            case ResourceType.TOPIC:
+                check_topic_name(resource.name)
+                topic = self._topics.get(resource.name)
+                if topic is None:
+                    raise UnknownTopicOrPartition(f"The topic '{resource.name}' does not exist.")
+                return topic.overrides
+            case ResourceType.BROKER:
+                self._check_broker_name(resource.name)
+            case ResourceType.GROUP:
+                if not resource.name:
+                    raise InvalidRequest("Group name must not be empty: default group resources are not allowed.")
+            case ResourceType.CLIENT_METRICS:
+                if not resource.name:
+                    raise InvalidRequest("Client metrics subscription name must not be empty")
+            case _:
+                raise InvalidRequest(f"{resource.type.name} resources are not in the metadata")
+        return self._dynamic_configs.get(resource, {})
+
+    def _check_broker_name(self, name: str) -> None:
+        if not name:
+            return
+        try:
+            node_id = int(name)
+        except ValueError:
+            raise InvalidRequest(f"Node id must be an integer, but it is: {name}") from None
+        if node_id not in self._brokers or str(node_id) != name:
+            expected = ", ".join(map(str, self._brokers))
+            raise InvalidRequest(f"Unexpected broker id, expected {expected} or empty string, but received {name}")
+
+    def config_key_of(self, resource: ConfigResource) -> str:
+        """The store's key of a resource's own values."""
+        if resource.type is ResourceType.TOPIC:
+            return fmt.config_key(self._topics[resource.name].topic_id)
+        return fmt.dynamic_config_key(resource)
+
+    def config_rules_after(self, broker_name: str, configs: Mapping[str, str]) -> ConfigRules:
+        """The rules once the configs of a broker, or of all (the empty name), are these. Raises InvalidConfig."""
+        broker = ResourceType.BROKER
+        own = self._dynamic_configs.get(ConfigResource(broker, str(self.controller_id)), {})
+        for_all = self._dynamic_configs.get(ConfigResource(broker, ""), {})
+        return self.config_rules.changed(configs if broker_name else own, for_all if broker_name else configs)
 
     def counter(self, key: str) -> int:
         """The next number that the counter gives out."""
@@ -92,6 +170,8 @@ class Image:
                 self._put_topic(fmt.topic_id_of_key(key), *fmt.decode_topic(key, value))
             case "config":
                 self._put_config(fmt.topic_id_of_key(key), fmt.decode_config(key, value))
+            case "dynamic_config":
+                self._put_dynamic_config(fmt.resource_of_key(key), fmt.decode_config(key, value))
             case "broker":
                 broker = fmt.decode_broker(key, value)
                 self._brokers[broker.node_id] = broker
@@ -114,6 +194,8 @@ class Image:
                 self._delete_topic(fmt.topic_id_of_key(key))
             case "config":
                 self._put_config(fmt.topic_id_of_key(key), {})
+            case "dynamic_config":
+                self._put_dynamic_config(fmt.resource_of_key(key), {})
             case kind:
                 raise AssertionError(f"keys of this kind are never deleted: {kind}")
 
@@ -128,6 +210,20 @@ class Image:
         topic = self._topics_by_id.get(topic_id)
         if topic is not None:
             self._replace(topic._replace(overrides=overrides, configs=self.config_rules.effective(overrides)))
+
+    def _put_dynamic_config(self, resource: ConfigResource, configs: dict[str, str]) -> None:
+        if resource.type is ResourceType.BROKER:
+            self.config_rules = self.config_rules_after(resource.name, configs)
+            for topic in self.topics:
+                in_force = self.config_rules.effective(topic.overrides)
+                # Topics that keep their settings keep their value, too: caches know them by it.
+                if in_force != topic.configs:
+                    self._replace(topic._replace(configs=in_force))
+        if configs:
+            self._dynamic_configs[resource] = configs
+        else:
+            self._dynamic_configs.pop(resource, None)
+        self.revision += 1
 
     def _replace(self, topic: Topic) -> None:
         self._topics[topic.name] = self._topics_by_id[topic.topic_id] = topic

@@ -1,4 +1,4 @@
-"""Rules of topics: create, delete, grow, change the settings. The errors and their texts follow Apache Kafka's
+"""Rules of topics: create, delete, grow. The errors and their texts follow Apache Kafka's
 ReplicationControlManager (KIP-4, KIP-195, KIP-464 for -1, KIP-516 for ids).
 
 A request's topics are judged in order, each beside those before it; what is refused does not touch the others. All that
@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from tailrace_controller.metadata import format as fmt
-from tailrace_controller.metadata.configs import DEFINITIONS
 from tailrace_controller.metadata.decision import Decision
 from tailrace_controller.metadata.image import Image
 from tailrace_core.errors import (
-    InvalidConfig,
     InvalidPartitions,
     InvalidReplicaAssignment,
     InvalidReplicationFactor,
@@ -28,7 +26,6 @@ from tailrace_core.errors import (
 from tailrace_core.ids import NO_TOPIC_ID, NodeId, TopicId, topic_id_text
 from tailrace_core.membership import (
     ChangeEvent,
-    ConfigChanged,
     CreatedTopic,
     NewPartitions,
     NewTopic,
@@ -90,7 +87,7 @@ def _check_new_topic(
     overrides = image.config_rules.overrides_of(asked.configs)
     configs = image.config_rules.effective(overrides)
     topic = Topic(asked.name, NO_TOPIC_ID, partition_count, overrides, configs)
-    return CreatedTopic(topic, replication_factor, image.config_rules.entries(overrides))
+    return CreatedTopic(topic, replication_factor, image.config_rules.topic_entries(overrides))
 
 
 def _size_of(image: Image, asked: NewTopic, defaults: TopicDefaults) -> tuple[int, int]:
@@ -222,25 +219,3 @@ def _check_growth(image: Image, asked: NewPartitions) -> Topic:
             )
         _check_replicas(image, asked.assignments)
     return topic
-
-
-def plan_alter_configs(
-    image: Image, name: str, changes: Mapping[str, str | None], validate_only: bool
-) -> Decision[Topic]:
-    """See core.membership.Membership.alter_topic_configs."""
-    topic = image.topic(name)
-    if topic is None:
-        raise _unknown(name)
-    merged = {**topic.overrides, **changes}
-    for setting in changes:
-        if setting not in DEFINITIONS:
-            raise InvalidConfig(f"Unknown topic config name: {setting}")
-    overrides = {setting: text for setting, text in sorted(merged.items()) if text is not None}
-    altered = topic._replace(overrides=overrides, configs=image.config_rules.effective(overrides))
-    if validate_only or overrides == topic.overrides:
-        return Decision(altered)
-    events = (ConfigChanged(altered, topic),)
-    key = fmt.config_key(topic.topic_id)
-    if not overrides:
-        return Decision(altered, deletes=(key,), events=events)
-    return Decision(altered, puts=((key, fmt.encode_config(overrides)),), events=events)

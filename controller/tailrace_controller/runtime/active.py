@@ -7,20 +7,27 @@ Others are in the store at the same time, which syncs them together. Waiting cha
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from tailrace_controller.metadata import config_changes, objects
 from tailrace_controller.metadata import format as fmt
-from tailrace_controller.metadata import objects
 from tailrace_controller.metadata import topics as topic_rules
 from tailrace_controller.metadata.catalog import CatalogPartition
 from tailrace_controller.metadata.configs import ConfigRules
 from tailrace_controller.metadata.decision import Decision
 from tailrace_controller.metadata.image import Image
 from tailrace_controller.store import MetadataStore
-from tailrace_core.errors import InvalidRequest, InvalidSettings, StorageUnavailable, TailraceError
+from tailrace_core.errors import (
+    InvalidRequest,
+    InvalidSettings,
+    StorageUnavailable,
+    TailraceError,
+    UnknownTopicOrPartition,
+)
 from tailrace_core.extents import StoredObject
 from tailrace_core.ids import NO_TOPIC_ID, NodeId, ProducerId, TopicId, topic_id_text
 from tailrace_core.membership import (
@@ -28,18 +35,26 @@ from tailrace_core.membership import (
     BrokerStart,
     ChangeEvent,
     CommitResult,
+    ConfigChange,
+    ConfigChanged,
+    ConfigOperation,
+    ConfigResource,
     CreatedTopic,
     Endpoint,
     NewPartitions,
     NewTopic,
     ObjectRef,
     PlacedExtent,
+    ResourceType,
     Topic,
+    TopicCreated,
     TopicDefaults,
 )
 from tailrace_core.ports import Entropy
 
 R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
 
 _COUNTER_MAX: Final = 2**63 - 1
 _EVERYTHING: Final = None
@@ -68,13 +83,12 @@ class LocalController:
         self._closed: asyncio.Future[None] | None = None
 
     @classmethod
-    async def open(
-        cls, store: MetadataStore, entropy: Entropy, config_defaults: Mapping[str, str]
-    ) -> "LocalController":
-        """Load the image; a fresh store gets its cluster id. Raises what the store raises, InvalidConfig for a default
-        that is not allowed, and FormatTooNew.
+    async def open(cls, store: MetadataStore, entropy: Entropy, broker_configs: Mapping[str, str]) -> "LocalController":
+        """Load the image; a fresh store gets its cluster id. broker_configs: what the broker was started with, by the
+        broker configs' names. Raises what the store raises, InvalidConfig for one that is not allowed, and
+        FormatTooNew.
         """
-        image = Image(ConfigRules(config_defaults))
+        image = Image(ConfigRules(broker_configs))
         image.load((await store.load()).items)
         controller = cls(image, store, entropy)
         if not image.cluster_id:
@@ -118,11 +132,25 @@ class LocalController:
     ) -> list[Topic | TailraceError]:
         return await self._change(_EVERYTHING, lambda: topic_rules.plan_grow(self._image, topics, validate_only))
 
-    async def alter_topic_configs(
-        self, name: str, changes: Mapping[str, str | None], validate_only: bool = False
-    ) -> Topic:
-        return await self._change(
-            _EVERYTHING, lambda: topic_rules.plan_alter_configs(self._image, name, changes, validate_only)
+    async def alter_topic_configs(self, name: str, changes: Mapping[str, str | None]) -> Topic:
+        delete, put = ConfigOperation.DELETE, ConfigOperation.SET
+        asked = [ConfigChange(config, text, delete if text is None else put) for config, text in changes.items()]
+        await self.alter_configs(ConfigResource(ResourceType.TOPIC, name), asked)
+        topic = self._image.topic(name)
+        if topic is None:
+            raise UnknownTopicOrPartition(f"The topic '{name}' was deleted.")
+        return topic
+
+    async def alter_configs(
+        self,
+        resource: ConfigResource,
+        changes: Sequence[ConfigChange],
+        replaces: bool = False,
+        validate_only: bool = False,
+    ) -> None:
+        await self._change(
+            _EVERYTHING,
+            lambda: config_changes.plan_alter_configs(self._image, resource, changes, replaces, validate_only),
         )
 
     async def allocate_producer_ids(self, count: int) -> ProducerId:
@@ -228,6 +256,7 @@ class LocalController:
                 for key in decision.deletes:
                     self._image.delete(key)
                 for event in decision.events:
+                    _note_compaction(event)
                     for subscriber in self._subscribers:
                         subscriber(event)
         except Exception as bug:
@@ -278,6 +307,19 @@ class LocalController:
                 (fmt.LEADER_EPOCH, fmt.encode_counter(start.leader_epoch + 1)),
             ),
         )
+
+
+def _note_compaction(event: ChangeEvent) -> None:
+    """Say that a user's topic was given a policy that is accepted and does not do what it says yet."""
+    if isinstance(event, TopicCreated):
+        before: tuple[str, ...] = ()
+    elif isinstance(event, ConfigChanged):
+        before = event.previous.configs.cleanup_policy
+    else:
+        return
+    topic = event.topic
+    if "compact" in topic.configs.cleanup_policy and "compact" not in before and not topic.is_internal:
+        logger.warning("topic %s has cleanup.policy=compact: not built yet, all its records are kept", topic.name)
 
 
 def _answer(reply: "asyncio.Future[R]", error: Exception | None, result: R | None = None) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tailrace_controller.metadata.configs import DEFINITIONS, ConfigRules
+from tailrace_controller.metadata.configs import ConfigRules
 from tailrace_core.errors import InvalidConfig
-from tailrace_core.membership import ConfigEntry, ConfigSource
+from tailrace_core.kafka_configs import definitions
+from tailrace_core.membership import ConfigSource, ResourceType
 
 RULES = ConfigRules({})
 
@@ -55,8 +56,8 @@ def test_kafkas_values_are_allowed(name, text):
         ("follower.replication.throttled.replicas", "1", "partition:broker"),
         ("max.message.bytes", "2147483648", "Not a number of type INT"),
         ("message.timestamp.type", "createtime", "String must be one of: CreateTime, LogAppendTime"),
-        ("min.cleanable.dirty.ratio", "1.5", "between 0 and 1"),
-        ("min.cleanable.dirty.ratio", "nan", "between 0 and 1"),
+        ("min.cleanable.dirty.ratio", "1.5", "no more than 1"),
+        ("min.cleanable.dirty.ratio", "nan", "at least 0"),
         ("min.insync.replicas", "0", "at least 1"),
         ("preallocate", "yes", "true or false"),
         ("retention.ms", "-2", "at least -1"),
@@ -85,17 +86,71 @@ def test_settings_that_contradict_each_other_are_refused():
         RULES.overrides_of({"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "9"})
 
 
-def test_the_topics_own_value_comes_before_the_brokers_before_the_default():
-    rules = ConfigRules({"retention.ms": "1", "segment.ms": "2"})
+def entry(entries, name):
+    (found,) = [entry for entry in entries if entry.name == name]
+    return found
+
+
+def test_the_layers_go_before_each_other_and_all_of_them_are_told():
+    rules = ConfigRules(
+        {"log.retention.ms": "1", "log.roll.ms": "2"}, {"log.retention.ms": "4"}, {"log.retention.ms": "5"}
+    )
     assert rules.effective({"retention.ms": "3"}).retention_ms == 3
+    assert rules.effective({}).retention_ms == 4
     assert rules.effective({}).segment_ms == 2
-    entries = rules.entries({"retention.ms": "3"})
-    assert ConfigEntry("retention.ms", "3", ConfigSource.TOPIC) in entries
-    assert ConfigEntry("segment.ms", "2", ConfigSource.BROKER) in entries
-    assert ConfigEntry("preallocate", "false", ConfigSource.DEFAULT) in entries
-    assert [entry.name for entry in entries] == sorted(DEFINITIONS)
+    entries = rules.topic_entries({"retention.ms": "3"})
+    found = entry(entries, "retention.ms")
+    assert (found.value, found.source) == ("3", ConfigSource.TOPIC)
+    assert [(one.name, one.value, one.source.value) for one in found.synonyms] == [
+        ("retention.ms", "3", 1),
+        ("log.retention.ms", "4", 2),
+        ("log.retention.ms", "5", 3),
+        ("log.retention.ms", "1", 4),
+        ("log.retention.hours", "168", 5),
+    ]
+    assert entry(entries, "segment.ms").source is ConfigSource.STATIC_BROKER
+    assert entry(entries, "preallocate").source is ConfigSource.DEFAULT
+    assert entry(entries, "remote.storage.enable").synonyms == ()
+    assert [entry.name for entry in entries] == sorted(definitions(ResourceType.TOPIC))
+
+
+@pytest.mark.parametrize(
+    ("static", "retention_ms"),
+    [
+        ({"log.retention.hours": "2"}, 7_200_000),
+        ({"log.retention.hours": "2", "log.retention.minutes": "3"}, 180_000),
+        ({"log.retention.hours": "2", "log.retention.minutes": "3", "log.retention.ms": "4"}, 4),
+        ({"log.retention.minutes": "-1"}, -1),
+        ({"log.retention.hours": "-1"}, -1),
+    ],
+)
+def test_milliseconds_go_before_minutes_before_hours(static, retention_ms):
+    rules = ConfigRules(static)
+    assert rules.without_overrides.retention_ms == retention_ms
+    found = entry(rules.topic_entries({}), "retention.ms")
+    assert (found.value, found.source) == (str(retention_ms), ConfigSource.STATIC_BROKER)
+
+
+def test_a_brokers_config_tells_only_what_its_own_name_says_first():
+    rules = ConfigRules({"log.roll.hours": "1"})
+    assert rules.without_overrides.segment_ms == 3_600_000
+    unset = entry(rules.broker_entries(), "log.roll.ms")
+    assert (unset.value, unset.source, unset.synonyms) == (None, ConfigSource.DEFAULT, ())
+    given = entry(rules.broker_entries(), "log.roll.hours")
+    assert (given.value, given.source) == ("1", ConfigSource.STATIC_BROKER)
+
+
+def test_values_are_shown_as_kafka_writes_them():
+    entries = ConfigRules({}).topic_entries(
+        {"retention.ms": " +5 ", "preallocate": " TRUE", "cleanup.policy": "compact , delete"}
+    )
+    assert [entry(entries, name).value for name in ("retention.ms", "preallocate", "cleanup.policy")] == [
+        "5",
+        "true",
+        "compact,delete",
+    ]
 
 
 def test_a_bad_default_of_the_broker_is_refused_at_once():
-    with pytest.raises(InvalidConfig, match=r"retention\.ms"):
-        ConfigRules({"retention.ms": "soon"})
+    with pytest.raises(InvalidConfig, match=r"log\.retention\.ms"):
+        ConfigRules({"log.retention.ms": "soon"})

@@ -303,9 +303,9 @@ def test_all_of_it_is_there_after_the_file_is_opened_again(tmp_path, extent):
 def test_a_bad_default_refuses_the_start_and_lets_the_file_go(tmp_path):
     async def run():
         loop = asyncio.get_running_loop()
-        with pytest.raises(InvalidConfig, match=r"retention\.ms"):
-            await open_local_controller(tmp_path / "m.db", CountedEntropy(), loop, {"retention.ms": "soon"})
-        controller = await open_local_controller(tmp_path / "m.db", CountedEntropy(), loop, {"retention.ms": "7"})
+        with pytest.raises(InvalidConfig, match=r"log\.retention\.ms"):
+            await open_local_controller(tmp_path / "m.db", CountedEntropy(), loop, {"log.retention.ms": "soon"})
+        controller = await open_local_controller(tmp_path / "m.db", CountedEntropy(), loop, {"log.retention.ms": "7"})
         await controller.start_broker(1, None, ENDPOINTS)
         assert (await create(controller, "a")).configs.retention_ms == 7
         await controller.close()

@@ -5,7 +5,6 @@ import pytest
 from tailrace_controller.metadata.topics import (
     PARTITIONS_PER_TOPIC_MAX,
     check_topic_name,
-    plan_alter_configs,
     plan_delete,
     plan_grow,
 )
@@ -22,7 +21,6 @@ from tailrace_core.errors import (
 )
 from tailrace_core.ids import NO_TOPIC_ID
 from tailrace_core.membership import (
-    ConfigChanged,
     ConfigSource,
     CreatedTopic,
     NewPartitions,
@@ -204,30 +202,6 @@ def test_growing_keeps_the_settings(metadata):
     metadata.create(NewTopic("a", 1, configs={"retention.ms": "5"}))
     metadata.run(plan_grow(metadata.image, [NewPartitions("a", 2)], False))
     assert metadata.image.topic("a").configs.retention_ms == 5
-
-
-def test_settings_are_set_and_removed_one_by_one(metadata):
-    created = metadata.create(NewTopic("a", configs={"retention.ms": "5", "segment.ms": "9"}))[0].topic
-    altered = metadata.run(
-        plan_alter_configs(metadata.image, "a", {"retention.ms": None, "max.message.bytes": "77"}, False)
-    )
-    assert altered.overrides == {"max.message.bytes": "77", "segment.ms": "9"}
-    assert altered.configs.retention_ms == 604_800_000
-    assert altered == metadata.image.topic("a") == metadata.reloaded().topic("a")
-    assert metadata.events[1:] == [ConfigChanged(altered, created)]
-    metadata.run(plan_alter_configs(metadata.image, "a", {"segment.ms": None, "max.message.bytes": None}, False))
-    assert metadata.image.topic("a").overrides == {}
-    assert not any(key.startswith("config/") for key in metadata.values)
-
-
-def test_bad_settings_change_nothing(metadata):
-    metadata.topic("a")
-    with pytest.raises(InvalidConfig):
-        plan_alter_configs(metadata.image, "a", {"no.such": None}, False)
-    with pytest.raises(InvalidConfig):
-        plan_alter_configs(metadata.image, "a", {"retention.ms": "x"}, False)
-    with pytest.raises(UnknownTopicOrPartition):
-        plan_alter_configs(metadata.image, "b", {}, False)
 
 
 def test_what_the_store_has_builds_the_same_image(metadata):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tailrace_core.dynamic_settings import DynamicSettings
 from tailrace_core.membership import Membership
 from tailrace_core.ports import Clock, Entropy, Loop
 from tailrace_core.settings import Settings
@@ -41,12 +42,15 @@ class Services:
     groups: Coordinator
     topics_in_creation: dict[str, None] = field(default_factory=dict)
     """Asked for by Metadata requests, and not there yet."""
+    dynamic: DynamicSettings = field(init=False)
     producer_ids: ProducerIds = field(init=False)
     produce_latency: ProduceLatency = field(init=False)
     produce_successes: ProduceSuccesses = field(init=False)
     fetch_sessions: FetchSessions = field(init=False)
 
     def __post_init__(self) -> None:
+        self.dynamic = DynamicSettings(self.settings)
+        self.dynamic.follow(self.membership)
         self.producer_ids = ProducerIds(self.membership)
         self.produce_latency = ProduceLatency(self.clock)
         self.produce_successes = ProduceSuccesses()

@@ -16,6 +16,7 @@ from crc32c import crc32c
 from tailrace_controller.runtime.active import LocalController
 from tailrace_controller.store.memory import MemoryStore
 from tailrace_core.addresses import Listener
+from tailrace_core.kafka_configs import static_broker_configs
 from tailrace_core.membership import CreatedTopic, NewTopic, Topic, TopicDefaults, TopicDeleted
 from tailrace_core.settings import load
 from tailrace_engine.runtime.engine import Engine
@@ -85,7 +86,7 @@ class BrokerInParts:
         loop = asyncio.get_running_loop()
         self.settings = load(None, {}, SETTINGS)
         self.store = MemoryStore(loop)
-        self.membership = await LocalController.open(self.store, SystemEntropy(), self.settings.log.topic_defaults())
+        self.membership = await LocalController.open(self.store, SystemEntropy(), static_broker_configs(self.settings))
         clock = SystemClock()
         tier = TierReader(SimObjectStore(Random(1)), clock)
         self.engine = Engine(16 << 20, tier, self.membership, clock)

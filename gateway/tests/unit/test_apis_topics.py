@@ -62,7 +62,7 @@ def test_create_answers_what_was_made_as_far_as_the_version_can_say(broker: Any,
         assert (result.num_partitions, result.replication_factor) == (3, 1)
         sources = {config.name: (config.value, config.config_source) for config in result.configs}
         assert sources["retention.ms"] == ("5000", 1)
-        assert sources["max.message.bytes"] == ("1048588", 4)
+        assert sources["max.message.bytes"] == ("1048588", 5)
         assert sources["index.interval.bytes"] == ("4096", 5)
         assert not any(config.is_sensitive or config.read_only for config in result.configs)
     for partition in range(3):

@@ -6,7 +6,8 @@ import pytest
 
 from tailrace_core.addresses import Address, Listener
 from tailrace_core.errors import InvalidSettings
-from tailrace_core.settings import PLACES, LogSettings, Place, Settings, each_field, kafka_names, load
+from tailrace_core.kafka_configs import static_broker_configs
+from tailrace_core.settings import PLACES, Place, Settings, each_field, kafka_names, load
 
 
 def config(folder: Path, text: str) -> Path:
@@ -84,7 +85,6 @@ def test_every_setting_is_explained() -> None:
         ("engine.validation=full", ["engine.validation=full", "not built yet", "'header'"]),
         ("engine.durability=object", ["not built yet", "'local'"]),
         ("cleanup.policy=compact", ["'cleanup.policy'", "log.cleanup_policy"]),
-        ("log.cleanup.policy=compact", ["not built yet", "'delete'"]),
         ("object_store.url=s3://bucket", ["file:///PATH", "'s3://bucket'"]),
         ("http.listen=9644", ["HOST:PORT", "'9644'"]),
         ("http.listen=h:70000", ["0 to 65535"]),
@@ -146,9 +146,13 @@ def test_objects_are_kept_in_the_data_folder_by_default() -> None:
     assert given.object_store.url_for(Path("/data")) == "file:///elsewhere"
 
 
-def test_topics_inherit_under_kafkas_topic_names() -> None:
-    defaults = LogSettings(retention_ms=9).topic_defaults()
-    assert defaults["retention.ms"] == "9"
-    assert defaults["max.message.bytes"] == "1048588"
-    assert defaults["cleanup.policy"] == "delete"
-    assert "retention.check.interval.ms" not in defaults
+def test_what_was_given_is_a_static_broker_config_under_kafkas_name() -> None:
+    given = static_broker_configs(load(None, {}, ["log.retention_ms=9", "wal.sync=interval", "broker.rack="]))
+    assert given == {"log.retention.ms": "9", "tailrace.wal.sync": "interval"}
+    assert static_broker_configs(Settings()) == {}
+
+
+def test_retention_is_in_hours_minutes_or_milliseconds_as_in_kafka() -> None:
+    given = load(None, {}, ["log.retention.hours=1", "log.retention.minutes=2", "log.roll.hours=3"]).log
+    assert (given.retention_ms, given.retention_minutes, given.retention_hours) == (None, 2, 1)
+    assert (given.segment_ms, given.segment_hours) == (None, 3)
