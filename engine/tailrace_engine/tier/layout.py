@@ -52,6 +52,7 @@ _SNAPSHOT_FRAME: Final = Struct(">16siI")
 _FOOTER_HEAD: Final = Struct(">QQI")
 _EXTENT: Final = Struct(">16siiqqqQQQI")
 _TRAILER: Final = Struct(">QQIH8s")
+SNAPSHOT_FRAME_BYTES: Final = _SNAPSHOT_FRAME.size + _CRC.size
 _TRAILER_CHECKED: Final = Struct(">QQH8s")
 _BATCH: Final = Struct(">qi11xi8xq")
 """Base offset, batch length, last offset delta, max timestamp."""
@@ -272,7 +273,7 @@ def parse_snapshots(key: str, data: Buffer) -> dict[TopicPartition, bytes]:
     snapshots = {}
     position = 0
     while position < len(data):
-        start = position + _SNAPSHOT_FRAME.size + _CRC.size
+        start = position + SNAPSHOT_FRAME_BYTES
         if start > len(data):
             raise DataCorrupt(f"object {key}: its producer snapshots are cut")
         topic_id, partition, length = _SNAPSHOT_FRAME.unpack_from(data, position)

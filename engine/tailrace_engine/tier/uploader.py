@@ -16,7 +16,7 @@ from typing import Final
 
 from tailrace_core.errors import DataCorrupt, TailraceError
 from tailrace_core.extents import StoredObject
-from tailrace_core.membership import EXTENTS_PER_OBJECT_MAX, Membership, RefusalReason
+from tailrace_core.membership import EXTENTS_PER_OBJECT_MAX, INTERNAL_TOPICS, Membership, RefusalReason
 from tailrace_core.ports import Clock, ObjectStore
 from tailrace_engine.runtime import snapshot
 from tailrace_engine.runtime.engine import Engine
@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 _OWN_OBJECT_BYTES: Final = 8 << 20
 """A partition with so much to upload gets an object of its own."""
+_INTERNAL_BYTES: Final = 8 << 20
+"""So much of internal topics does not wait for the rest: until it is uploaded it is not compacted, and a coordinator
+replays it. About 60,000 commits of offsets."""
+_INTERNAL_CHECK_SECONDS: Final = 1.0
 _SLICE_BATCHES: Final = 128
 _SLICE_BYTES: Final = 512 << 10
 """What is collected before the loop gets its turn."""
@@ -74,7 +78,8 @@ class Uploader:
         while True:
             self._wanted.clear()
             if not self._due():
-                await self._wait(self._seconds_until_due())
+                seconds = self._seconds_until_due()
+                await self._wait(min(seconds, _INTERNAL_CHECK_SECONDS) if self._internal() else seconds)
                 continue
             seconds = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
             try:
@@ -105,7 +110,22 @@ class Uploader:
             or engine.unuploaded_bytes >= ratio * engine.hot.budget_bytes
             or engine.wal.bytes_used >= ratio * engine.wal.capacity_bytes
             or self._seconds_until_due() <= 0
+            or self._is_internal_due()
         )
+
+    def _internal(self) -> list[Partition]:
+        """The partitions of internal topics that wait for an upload."""
+        topics = [self._membership.image.topic(name) for name in sorted(INTERNAL_TOPICS)]
+        partitions = [
+            self._engine.find(topic.topic_id, index)
+            for topic in topics
+            if topic is not None
+            for index in range(topic.partition_count)
+        ]
+        return [partition for partition in partitions if partition in self._engine.unuploaded]
+
+    def _is_internal_due(self) -> bool:
+        return sum(partition.unuploaded_bytes for partition in self._internal()) >= _INTERNAL_BYTES
 
     def _seconds_until_due(self) -> float:
         oldest = next(iter(self._engine.unuploaded), None)
@@ -152,7 +172,7 @@ class Uploader:
         """Which partitions, and up to which offset (exclusive); the longest waiting first."""
         plan: list[tuple[Partition, int]] = []
         total = 0
-        for partition in self._engine.unuploaded:
+        for partition in self._internal() if self._is_internal_due() else self._engine.unuploaded:
             size = partition.unuploaded_bytes
             if size >= _OWN_OBJECT_BYTES:
                 if not plan:
