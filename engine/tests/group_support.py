@@ -179,9 +179,7 @@ class Groups:
     ) -> Any:
         """None or the error, of the request or of the only partition."""
         offsets = (OffsetToCommit(topic, topic_id, partition, offset, 3, metadata),)
-        outcome = self.call(
-            CommitOffsets(group_id, generation_id, member_id, instance_id, offsets, retention_time_ms)
-        )
+        outcome = self.call(CommitOffsets(group_id, generation_id, member_id, instance_id, offsets, retention_time_ms))
         return outcome if isinstance(outcome, Exception) else outcome.errors[0]
 
     def fetch(self, topic: str = TOPIC, topic_id: bytes = TOPIC_ID, partition: int = 0) -> FetchedOffset:

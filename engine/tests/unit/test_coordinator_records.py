@@ -125,7 +125,9 @@ def test_every_version_of_a_group_is_read(version: int) -> None:
 
 @pytest.mark.parametrize("version", GroupMetadataValue.versions)
 def test_the_declarations_mean_what_the_reference_says(version: int) -> None:
-    assert GroupMetadataValue.encoder(version)(kafkas_group()) == encode_by_reference(GroupMetadataValue, version, kafkas_group())
+    assert GroupMetadataValue.encoder(version)(kafkas_group()) == encode_by_reference(
+        GroupMetadataValue, version, kafkas_group()
+    )
     offset = kafkas_offset(7, 3, "text", 1_700_000_000_000)
     assert OffsetCommitValue.encoder(version)(offset) == encode_by_reference(OffsetCommitValue, version, offset)
 
@@ -155,7 +157,9 @@ def test_values_of_later_versions_are_passed_over(key: bytes) -> None:
     assert groups.shard.counts == Groups().shard.counts
 
 
-@pytest.mark.parametrize("record", [Record(b"\x00", None), Record(OFFSET_KEY[:9], None), Record(GROUP_KEY, b"\x00\x03")])
+@pytest.mark.parametrize(
+    "record", [Record(b"\x00", None), Record(OFFSET_KEY[:9], None), Record(GROUP_KEY, b"\x00\x03")]
+)
 def test_a_torn_record_is_an_error(record: Record) -> None:
     with pytest.raises((DecodeError, struct.error)):
         Groups().shard.replay(record)
