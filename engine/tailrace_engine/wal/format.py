@@ -12,8 +12,10 @@ Sequences count groups from 1 over the whole WAL and never restart. A generation
 time a segment is begun, so groups that a recycled file still holds carry an older generation and are not taken for new.
 The segment header's retained table names each older generation that still held live records when the segment was begun,
 with its file and the end of its sequences: the newest readable header decides what exists, so recovery can tell a
-segment that was released from one that was lost, and a torn tail that an earlier start cut off never comes back. The
-salt is random per start: bytes inside a batch cannot be made to look like a group.
+segment that was released from one that was lost, and a torn tail that an earlier start cut off never comes back. So no
+group is written into a segment before its header is durable: until then the header before it may name what the file
+held, and what was written over would look like damage. The salt is random per start: bytes inside a batch cannot be
+made to look like a group.
 
 Every byte that matters is covered once. The group header has its own CRC. A record's CRC covers its header and, for a
 batch, the batch's own 61-byte header; the batch's CRC-32C, which the producer's bytes already carry, covers the rest

@@ -187,6 +187,8 @@ class Wal:
         self._oversize: WriteBuffer | None = None
         self._header_buffer = WriteBuffer(SEGMENT_HEADER_BYTES)
         self._header_busy = False
+        """A segment is begun, and its header is not durable yet: no group may follow (see wal/format.py)."""
+        self._header_unsynced = False
         self._pending: list[BatchEntry | _ControlRecord] = []
         self._kicked = False
         self._under_way: deque[_Group] = deque()
@@ -311,6 +313,8 @@ class Wal:
         ring = self.ring
         need = align_up(GROUP_HEADER_BYTES + RECORD_HEADER_BYTES + pending[0].size) if pending else BLOCK_BYTES
         if need > ring.room() and not self._begin_segment():
+            return False
+        if self._header_busy:
             return False
         if need <= self._group_bytes:
             if not self._buffers:
@@ -488,7 +492,11 @@ class Wal:
             group = under_way.popleft()
             buffer = group.buffer
             if buffer is None:
-                self._header_busy = False
+                if self._immediate:
+                    self._header_unsynced = True
+                    self._start_sync()
+                else:
+                    self._header_busy = False
                 continue
             self.acknowledged_sequence = group.sequence
             if not self._immediate:
@@ -549,6 +557,7 @@ class Wal:
         if self._syncing or self.fenced is not None or self._unsynced_bytes == 0:
             return
         self._syncing = True
+        covers_header, self._header_unsynced = self._header_unsynced, False
         covered = self._unsynced_bytes
         sequence = self._next_sequence - 1  # writes and this sync pass through one queue, in order
         started = self._clock.monotonic()
@@ -566,7 +575,10 @@ class Wal:
             self._count_sync(self._clock.monotonic() - started)
             self._unsynced_bytes -= covered
             self.durable_sequence = sequence
-            if self._unsynced_bytes >= _UNSYNCED_BYTES_MAX:
+            if covers_header:
+                self._header_busy = False
+                self._kick()
+            if self._header_unsynced or self._unsynced_bytes >= _UNSYNCED_BYTES_MAX:
                 self._start_sync()
             elif self._unsynced_bytes and self._sync_timer is None:
                 self._sync_timer = self._loop.call_later(self._options.sync_interval_ms / 1000, self._on_sync_timer)

@@ -88,11 +88,13 @@ def test_what_arrives_together_is_one_group_and_one_callback() -> None:
 def test_what_arrives_during_a_write_waits_for_the_next_group() -> None:
     bench = Bench()
     bench.append()
+    bench.loop.run_for(0.01)
+    bench.append()
     bench.loop.run_for(0.0)
     bench.append()
     bench.append()
     bench.loop.run_for(0.01)
-    assert [len(group) for group in bench.durable] == [1, 2]
+    assert [len(group) for group in bench.durable] == [1, 1, 2]
 
 
 def test_nothing_is_acknowledged_before_it_is_on_the_medium() -> None:
@@ -256,6 +258,8 @@ def test_interval_acknowledges_on_the_loop_and_syncs_in_time() -> None:
 
 def test_interval_survives_a_kill_with_all_that_was_acknowledged() -> None:
     bench = Bench("interval")
+    bench.append()
+    bench.loop.run_for(0.01)
     for size in [500, 100_000, 500, 70_000, 500] * 20:
         bench.append(size)
         bench.loop.step()
@@ -313,3 +317,23 @@ def test_settings_that_cannot_work_are_refused() -> None:
     ):
         with pytest.raises(InvalidSettings):
             options.check()
+
+
+@pytest.mark.parametrize("sync", ["always", "interval"])
+def test_a_power_cut_while_a_segment_is_used_again_is_no_damage(sync: str) -> None:
+    for seed in range(60):
+        random = Random(seed)
+        bench = Bench(sync, 3 * SEGMENT)
+        bench.disk._random = random
+        dead = left = 0
+        while bench.wal.ring._next_generation < 6 or left > 0:
+            if bench.wal.ring._next_generation < 6:
+                left = random.randint(1, 12)
+            left -= 1
+            if not bench.wal.is_full():
+                bench.append(random.choice([3_000, 60_000]))
+            bench.loop.step()
+            for entry in bench.acknowledged[dead:-20]:
+                bench.wal.mark_dead(entry.wal_segment)
+                dead += 1
+        bench.recovered(bench.disk.power_cut(StepLoop()))
