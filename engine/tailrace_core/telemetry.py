@@ -62,6 +62,10 @@ METRICS: Final = (
     _counter("process_cpu_seconds_total", "User and system time of the broker's process."),
     _gauge("process_resident_memory_bytes", "Resident memory of the broker's process."),
     _latency("tailrace_gc_pause_seconds", "Pauses of the event loop by the garbage collector."),
+    _latency(
+        "tailrace_loop_pause_seconds",
+        "For how long the event loop served nobody: how late it comes back to a timer of 1 ms, while clients send.",
+    ),
     # Clients.
     _gauge("tailrace_connections", "Open connections."),
     _counter("tailrace_connections_accepted_total", "Connections accepted."),

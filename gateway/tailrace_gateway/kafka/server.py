@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from tailrace_core.addresses import Listener
 from tailrace_core.settings import KafkaSettings
+from tailrace_core.telemetry import histogram
 from tailrace_engine.api import StorageEngine
 from tailrace_gateway.kafka.busy_poll import CONNECTIONS_MAX, BusyPoll
 from tailrace_gateway.kafka.connection import Connection, ConnectionLimits, Reply
@@ -18,6 +19,7 @@ from tailrace_gateway.kafka.receive import Inbox, ReceivePool
 from tailrace_gateway.kafka.routes import Api, Routes
 from tailrace_gateway.kafka.schema import Message
 from tailrace_gateway.observability.logging import noisy
+from tailrace_gateway.observability.loop_pauses import LoopPauses
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +38,8 @@ class KafkaServer:
         self.services: Services
         self.engine: StorageEngine
         self.busy_poll: BusyPoll
+        self.loop_pauses: LoopPauses
         self.connections: dict[Connection, None] = {}
-        self.connections_max = settings.connections_max
-        """This and the next two may be changed while the server runs; they are for connections to come."""
-        self.connections_per_ip_max = settings.connections_per_ip_max
-        self.connections_per_ip_overrides = dict(settings.connections_per_ip_overrides)
         self.connections_by_ip: dict[str, int] = {}
         self.connections_accepted = 0
         self.connections_refused: dict[str, int] = dict.fromkeys(("connections", "connections_per_ip"), 0)
@@ -53,6 +52,7 @@ class KafkaServer:
         self.malformed: dict[str, int] = dict.fromkeys(("size", "api", "version", "body"), 0)
         """Requests that could not be served, by what was wrong with them."""
         self.received_bytes = 0
+        self.loop_pause_times = histogram("tailrace_loop_pause_seconds")
         self.pool = ReceivePool(receive_budget_bytes)
         self._settings = settings
         self._shared = bytearray(settings.receive_bytes)
@@ -68,6 +68,7 @@ class KafkaServer:
         self.services = services
         self.engine = services.engine
         self.busy_poll = BusyPoll(services.loop, services.clock, self._settings.busy_poll_us / 1_000_000)
+        self.loop_pauses = LoopPauses(services.loop, services.clock, lambda: self.received_bytes, self.loop_pause_times)
         services.engine.on_completions = self._on_completions
         services.engine.on_room = self._on_room
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -140,6 +141,8 @@ class KafkaServer:
         self.flush()
 
     def _on_event(self) -> None:
+        if not self.loop_pauses.is_running:
+            self.loop_pauses.start()
         if len(self.connections) <= CONNECTIONS_MAX:
             self.busy_poll.on_event()
 
@@ -188,12 +191,13 @@ class KafkaServer:
     # --- limits of connections
 
     def may_accept(self, ip: str) -> bool:
-        """Whether one more connection of this address is let in."""
-        if len(self.connections) >= self.connections_max:
-            limit, allowed = "connections", self.connections_max
+        """Whether one more connection of this address is let in. The limits may change; those that are there stay."""
+        limits = self.services.dynamic
+        if len(self.connections) >= limits.connections_max:
+            limit, allowed = "connections", limits.connections_max
         else:
             limit = "connections_per_ip"
-            allowed = self.connections_per_ip_overrides.get(ip, self.connections_per_ip_max)
+            allowed = dict(limits.connections_per_ip_overrides).get(ip, limits.connections_per_ip_max)
             if self.connections_by_ip.get(ip, 0) < allowed:
                 return True
         self.connections_refused[limit] += 1

@@ -78,6 +78,7 @@ def _clients(registry: Registry, broker: "Broker") -> None:
         "tailrace_request_errors_total",
         lambda: {code.name: count for code, count in errors.answered.items() if count},
     )
+    registry.observe_histogram("tailrace_loop_pause_seconds", server.loop_pause_times)
     registry.observe_histogram("tailrace_produce_seconds", broker.services.produce_latency.times)
 
 
