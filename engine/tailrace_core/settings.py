@@ -337,6 +337,21 @@ class UploadSettings(Section):
     )
 
 
+class CompactionSettings(Section):
+    """Compaction of the internal topics, in a worker process: what a restart has to replay of them stays little."""
+
+    dirty_bytes: int = setting(
+        8 * MIB,
+        "Bytes of batches in the object store, of all internal topics, that wait for compaction at most; more is right "
+        "where they hold more that is still in use.",
+        ge=64 * KIB,
+    )
+    check_interval_ms: int = setting(
+        15_000, "Milliseconds between two looks for what is due, besides one after each upload.", ge=100
+    )
+    memory_bytes: int = setting(128 * MIB, "Bytes of data that the worker may hold.", ge=8 * MIB)
+
+
 class CacheSettings(Section):
     """Reads of what is no longer in the hot log."""
 
@@ -564,6 +579,7 @@ class Settings(Section):
     wal: WalSettings = WalSettings()
     engine: EngineSettings = EngineSettings()
     upload: UploadSettings = UploadSettings()
+    compaction: CompactionSettings = CompactionSettings()
     cache: CacheSettings = CacheSettings()
     object_store: ObjectStoreSettings = ObjectStoreSettings()
     log: LogSettings = LogSettings()

@@ -14,10 +14,12 @@ from tailrace_core.membership import Membership, TopicDeleted
 from tailrace_core.settings import Settings, memory_bytes
 from tailrace_core.telemetry import Registry, histogram
 from tailrace_engine.objects import MeasuredStore, open_store
+from tailrace_engine.runtime.compaction import CompactionOptions
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.internal_topics import group_coordinator
 from tailrace_engine.runtime.retention import RetentionOptions
 from tailrace_engine.runtime.storage import BrokerStorage, StorageOptions
+from tailrace_engine.runtime.workers import ProcessWorkers
 from tailrace_engine.tier.reader import TierReaderOptions
 from tailrace_engine.tier.uploader import UploadOptions
 from tailrace_engine.wal.writer import Wal, WalOptions
@@ -75,8 +77,9 @@ class Broker:
             (self.clock, self.commit_times),
         )
         self.store = MeasuredStore(open_store(settings.object_store.url_for(folder)), self.clock)
+        self.workers = ProcessWorkers()
         self.storage = storage = BrokerStorage(
-            folder, _storage_options(settings), self.store, membership, self.clock, entropy
+            folder, _storage_options(settings), self.store, membership, self.clock, entropy, workers=self.workers
         )
         self.tier, self.engine = storage.tier, storage.engine
         await storage.recover()
@@ -169,13 +172,14 @@ class Broker:
         self.server.flush()
         await self.server.close()
         await self.http.close()
+        await self.workers.close()
         await self.tier.close()
         await self.store.close()
         await self.membership.close()
 
 
 def _storage_options(settings: Settings) -> StorageOptions:
-    cache, wal, upload = settings.cache, settings.wal, settings.upload
+    cache, compaction, wal, upload = settings.cache, settings.compaction, settings.wal, settings.upload
     return StorageOptions(
         hot_bytes=settings.engine.hot_bytes_for(memory_bytes()),
         tier=TierReaderOptions(
@@ -194,6 +198,7 @@ def _storage_options(settings: Settings) -> StorageOptions:
             settings.object_store.delete_grace_ms,
             settings.engine.producer_id_expiration_ms,
         ),
+        compaction=CompactionOptions(compaction.dirty_bytes, compaction.check_interval_ms, compaction.memory_bytes),
     )
 
 

@@ -3,9 +3,9 @@
 log/compaction.py says when a pass is due and what stays; tier/compactor.py does a run of it in a worker process; this
 job plans, commits and keeps the order: one run at a time, after an upload brought something new or in an interval.
 
-What is due at: the partitions share _DIRTY_BYTES, so that what a replay reads of all of them is at most twice the bytes
-of their last records, _DIRTY_BYTES, and what is not uploaded. A run reads and holds a bounded number of bytes; a
-partition with more goes in several runs, newest first, each of which is committed by itself. So a pass reads what is
+When a partition is due: all of them share dirty_bytes. So what a replay reads of them is at most twice the bytes of
+their last records, dirty_bytes, and what is not uploaded. A run reads and holds a bounded number of bytes; a partition
+with more goes in several runs, newest first, each of which is committed by itself. So a pass reads what is
 dirty and clean once, besides the keys of the runs it has made small before, and writes at most as much: in the long run
 at most two bytes for each that was uploaded.
 
@@ -32,11 +32,9 @@ from tailrace_engine.tier.registrar import Registrar, until_known
 
 logger = logging.getLogger(__name__)
 
-_DIRTY_BYTES: Final = 8 << 20
-"""Of all internal partitions; about 60,000 commits of offsets."""
 _DUE_BYTES_MIN: Final = 64 << 10
 _DUE_BYTES_MAX: Final = 1 << 20
-"""Of one partition, as its share of _DIRTY_BYTES."""
+"""Of one partition, as its share of dirty_bytes."""
 _DELETE_RETENTION_MS: Final = 3_600_000
 """How long tombstones of internal topics stay: a replay takes seconds, tools that read the topic have an hour."""
 _PAUSE_SECONDS: Final = 60.0
@@ -45,10 +43,12 @@ _PAUSE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class CompactionOptions:
-    """How often, and with how much memory."""
+    """When, and with how much memory."""
 
-    check_interval_ms: int
-    memory_bytes: int
+    dirty_bytes: int = 8 << 20
+    """Uploaded since the last pass, of all internal partitions; about 60,000 commits of offsets."""
+    check_interval_ms: int = 15_000
+    memory_bytes: int = 128 << 20
     """Of a worker, for data: a quarter for what a run reads, as much for what is left of it, half for keys."""
 
 
@@ -104,7 +104,7 @@ class Compaction:
         now = self._clock.monotonic()
         self._paused = {partition: until for partition, until in self._paused.items() if until > now}
         partitions = [partition for partition in self._partitions() if partition not in self._paused]
-        due_bytes = min(max(_DIRTY_BYTES // max(len(partitions), 1), _DUE_BYTES_MIN), _DUE_BYTES_MAX)
+        due_bytes = min(max(self._options.dirty_bytes // max(len(partitions), 1), _DUE_BYTES_MIN), _DUE_BYTES_MAX)
         for partition in partitions:
             await asyncio.sleep(0)
             try:

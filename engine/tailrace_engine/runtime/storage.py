@@ -6,7 +6,7 @@ gave; the owner runs `jobs`, and at the end closes wal and tier.
 """
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from tailrace_core.membership import BrokerStart, Membership
 from tailrace_core.ports import Clock, Entropy, Loop, ObjectStore
 from tailrace_engine.disk.port import Disk
 from tailrace_engine.disk.probe import open_disk
+from tailrace_engine.runtime.compaction import Compaction, CompactionOptions
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.retention import Retention, RetentionOptions
 from tailrace_engine.runtime.start import EngineStart
+from tailrace_engine.runtime.workers import InlineWorkers, Workers
 from tailrace_engine.tier.reader import TierReader, TierReaderOptions
 from tailrace_engine.tier.uploader import Uploader, UploadOptions
 from tailrace_engine.wal.writer import Wal, WalOptions
@@ -32,14 +34,16 @@ class StorageOptions:
     wal: WalOptions
     upload: UploadOptions
     retention: RetentionOptions
+    compaction: CompactionOptions = field(default_factory=CompactionOptions)
 
 
 class BrokerStorage:
-    """See the module. engine, tier and wal are there after `recover`, uploader and retention after `start`."""
+    """See the module. engine, tier and wal are there after `recover`, the jobs after `start`."""
 
     wal: Wal
     uploader: Uploader
     retention: Retention
+    compaction: Compaction
 
     def __init__(
         self,
@@ -50,8 +54,12 @@ class BrokerStorage:
         clock: Clock,
         entropy: Entropy,
         open_disk: Callable[[Path, str, str, Loop], Disk] = open_disk,
+        workers: Workers | None = None,
     ) -> None:
-        """folder: of the WAL and the quarantine. open_disk: see disk/probe.py."""
+        """folder: of the WAL and the quarantine. open_disk: see disk/probe.py.
+
+        workers: without, long jobs run in this process; the owner closes what it gives.
+        """
         self._folder = folder
         self._options = options
         self._store = store
@@ -59,6 +67,7 @@ class BrokerStorage:
         self._clock = clock
         self._entropy = entropy
         self._open_disk = open_disk
+        self._workers = workers or InlineWorkers()
         self.tier = TierReader(store, clock, options.tier)
         self.engine = Engine(options.hot_bytes, self.tier, membership, clock)
         self.wal_damage = 0
@@ -83,7 +92,16 @@ class BrokerStorage:
             self.engine, self._store, self._membership, options.upload, self._clock, node_id, begun.broker_epoch
         )
         self.retention = Retention(self.engine, self._store, self._membership, options.retention, self._clock)
+        self.compaction = Compaction(
+            self.engine,
+            self._store,
+            self._membership,
+            self.uploader.registrar,
+            self._workers,
+            options.compaction,
+            self._clock,
+        )
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs in the background for ever, each in a task of the owner's."""
-        return [self.uploader.run(), self.retention.run()]
+        return [self.uploader.run(), self.retention.run(), self.compaction.run()]
