@@ -44,6 +44,8 @@ def plan_alter_configs(
 ) -> Decision[None]:
     """See core.membership.Membership.alter_configs."""
     _check_request(changes)
+    if resource == ConfigResource(ResourceType.TOPIC, ""):
+        raise InvalidRequest("Default topic resources are not allowed.")
     before = image.configs_of(resource)
     after = _changed(resource.type, {} if replaces else before, before, changes)
     if len(after) > CONFIGS_PER_RESOURCE_MAX:

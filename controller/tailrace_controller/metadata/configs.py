@@ -113,6 +113,8 @@ class ConfigRules:
         entries = []
         for name, definition in definitions(resource_type).items():
             derived = self._synonyms(definition.broker_names)
+            if resource_type is ResourceType.GROUP and not derived:
+                derived = (ConfigSynonym(name, definition.default or "", ConfigSource.DEFAULT),)
             if name in overrides:
                 value: str | None = definition.shown(overrides[name])
                 synonyms = (ConfigSynonym(name, value or "", source), *derived)
