@@ -50,11 +50,12 @@ def keys_and_values(batch: Buffer, header: BatchHeader) -> Iterator[tuple[bytes 
 
     The batch matches its CRC, so that what is read here is what was written.
     """
-    body = memoryview(batch)[HEADER_BYTES:]
     # Indexing and slicing bytes is twice as fast as a view's.
-    data = bytes(inflate(header.codec, body))
+    if header.codec:
+        data, position = bytes(inflate(header.codec, memoryview(batch)[HEADER_BYTES:])), 0
+    else:
+        data, position = bytes(batch), HEADER_BYTES
     size = len(data)
-    position = 0
     try:
         for _ in range(header.record_count):
             # Varints of one byte, the usual ones, are read in place: three of the six always are.

@@ -6,7 +6,7 @@ Its bytes are charged to the hot log's budget.
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 ENTRY_BYTES: Final = 28
@@ -85,6 +85,19 @@ class WalIndex:
             self._positions[place],
             self._sizes[place],
         )
+
+    def batches(self) -> Iterator[tuple[int, int, int, int]]:
+        """(segment, position, size, base offset) of all batches that are here now, whatever becomes of them."""
+        return zip(self._segments[:], self._positions[:], self._sizes[:], self._bases[:], strict=True)
+
+    def segment_ends(self) -> dict[int, int]:
+        """Where the last of the batches that are here ends, in each segment."""
+        ends: dict[int, int] = {}
+        place = 0
+        for segment, count in self.segments().items():
+            place += count
+            ends[segment] = self._positions[place - 1] + self._sizes[place - 1]
+        return ends
 
     def find(self, offset: int) -> int:
         """The place of the batch that contains offset, or of the next one; len(self) when it is beyond the end."""

@@ -22,7 +22,7 @@ from tailrace_engine.coordinator.group_messages import TopicsDeleted
 from tailrace_engine.coordinator.routing import partition_for
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.partition import Partition
-from tailrace_engine.runtime.shard_loading import Loading, replay_log
+from tailrace_engine.runtime.shard_loading import Loading, replay_log, walk_wal
 from tailrace_engine.runtime.shard_owner import ShardOwner
 
 logger = logging.getLogger(__name__)
@@ -183,10 +183,31 @@ class Coordinator:
 
     def _on_topic(self, partition_count: int) -> None:
         self._places = [None] * partition_count
+        loadings: list[Loading] = []
+        in_wal: dict[Partition, Loading] = {}
         for index in range(partition_count):
             partition = self._partition(index)
             if partition is None or partition.state.log_end_offset > partition.state.log_start_offset:
-                self._begin_load(index, 0.0)
+                self._places[index] = loading = Loading(index)
+                loadings.append(loading)
+                if partition is not None and partition.wal_index is not None:
+                    in_wal[partition] = loading
+        self._progress = _Progress(self.clock.monotonic())
+        if in_wal:
+            self._spawn(self._load_after_walk(loadings, in_wal))
+        else:
+            for loading in loadings:
+                self._enqueue(loading)
+
+    async def _load_after_walk(self, loadings: list[Loading], in_wal: dict[Partition, Loading]) -> None:
+        try:
+            walked = await walk_wal(self.engine, in_wal, self._on_records)
+            for partition, found in walked.items():
+                in_wal[partition].walked = found
+        except TailraceError as error:
+            logger.warning("%s: %s; its partitions are read one by one", self.topic_name, error)
+        for loading in loadings:
+            self._enqueue(loading)
 
     def _take_places(self) -> list[ShardOwner]:
         """There are no shards any more; gives those that served."""
@@ -219,6 +240,8 @@ class Coordinator:
     def _begin_load(self, index: int, seconds: float) -> Loading:
         loading = Loading(index)
         self._places[index] = loading
+        if not self._loaders:
+            self._progress = _Progress(self.clock.monotonic())
         if seconds:
             self.loop.call_later(seconds, self._enqueue, loading)
         else:
@@ -230,8 +253,6 @@ class Coordinator:
             return
         self._to_load.append(loading)
         if self._loaders < _LOADS_AT_ONCE:
-            if not self._loaders:
-                self._progress = _Progress(self.clock.monotonic())
             self._loaders += 1
             self._spawn(self._load_all())
 
@@ -259,7 +280,7 @@ class Coordinator:
             if self.engine.wal.fenced is not None:
                 raise self.engine.wal.fenced.with_traceback(None)
             shard = self._make_shard()
-            await replay_log(self.engine, partition, shard, self._on_records)
+            await replay_log(self.engine, partition, shard, loading.walked, self._on_records)
         except Exception as error:
             known = isinstance(error, TailraceError)
             logger.warning("%s-%d cannot be loaded: %s", self.topic_name, index, error, exc_info=not known)

@@ -6,7 +6,7 @@ and the caller finds the data in the catalog.
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -40,8 +40,13 @@ class WalReader:
         """See Wal.read_many."""
         if not spans:
             return []
+        unpin = self.pin({span[0] for span in spans})
+        return await self._call(lambda: read_spans(self._disk, spans), unpin)
+
+    def pin(self, segments: Iterable[int]) -> Callable[[], None]:
+        """See Wal.pin."""
         ring = self._ring
-        pinned = sorted({span[0] for span in spans})
+        pinned = sorted(segments)
         for number in pinned:
             if number not in ring.used:
                 raise StorageUnavailable(f"WAL segment {number} was released")
@@ -53,7 +58,7 @@ class WalReader:
             if released and not self._closed:
                 self._on_released()
 
-        return await self._call(lambda: read_spans(self._disk, spans), unpin)
+        return unpin
 
     async def quarantine(self, directory: Path, name: str, spans: Sequence[Span]) -> Path:
         """See Wal.quarantine."""

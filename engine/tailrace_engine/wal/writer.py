@@ -15,7 +15,7 @@ is used again under a new generation. The next segment's file is made ahead, in 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -613,6 +613,10 @@ class Wal:
     async def read_many(self, spans: Sequence[Span]) -> list[bytes]:
         """As read, for several spans at once: near ones are read together. The answers are in the order of spans."""
         return await self._reader.read_many(spans)
+
+    def pin(self, segments: Iterable[int]) -> Callable[[], None]:
+        """Keep segments from being used again until what this gives is called. Raises StorageUnavailable."""
+        return self._reader.pin(segments)
 
     async def quarantine(self, directory: Path, name: str, spans: Sequence[Span]) -> Path:
         """Copy raw batches, one after another, into the file directory/name, and make it durable.

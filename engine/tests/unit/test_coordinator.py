@@ -5,6 +5,7 @@ import errno
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from coordinator_support import (
@@ -314,6 +315,86 @@ def test_a_shard_has_the_same_state_after_a_restart(tmp_path: Path, place: str) 
         assert shard.loaded_ms == NOW_MS
         assert shard.replayed == len(shard.words), "what a key had before is not decoded"
         assert made.ask("a", Get(b"a1")) == [before["a"][b"a1"]]
+
+    coordinated(tmp_path, test)
+
+
+async def used_by_all(made: Coordinated) -> dict[str, dict[bytes, bytes]]:
+    """Many segments of the WAL, with batches of all shards and of users' partitions in turns; gives what is kept."""
+    partition = await made.node.partition("t")
+    for at in range(120):
+        for key in "abcdefg":
+            made.ask(key, Put({b"%s%d" % (key.encode(), at % 13): b"%d" % at}))
+        made.node.append(partition, make_batch(value=bytes(3000 * (at % 3))))
+        await turns(3)
+    for key in "abcdefg":
+        await made.asked(key, Put({b"last": key.encode()}))
+    assert len(made.node.wal.ring.used) > 2
+    return {key: dict(made.words(key)) for key in "abcdefg"}
+
+
+def test_the_wal_is_read_once_for_all_shards(tmp_path: Path) -> None:
+    async def test(made: Coordinated) -> None:
+        before = await used_by_all(made)
+        used_bytes = made.node.wal.bytes_used
+        await made.restart()
+        disk = made.node.disk
+        assert disk is not None
+        read = disk.read
+        read_bytes = 0
+
+        def count(number: int, position: int, length: int) -> bytes:
+            nonlocal read_bytes
+            read_bytes += length
+            return read(number, position, length)
+
+        with patch.object(disk, "read", count):
+            await made.loaded()
+        assert {key: made.words(key) for key in "abcdefg"} == before
+        assert 0 < read_bytes <= used_bytes
+
+    coordinated(tmp_path, test)
+
+
+def test_what_is_uploaded_while_it_is_read_is_read_all_the_same(tmp_path: Path) -> None:
+    async def test(made: Coordinated) -> None:
+        before = await used_by_all(made)
+        await made.restart()
+        await made.node.uploader.flush()
+        assert made.node.live_records() == 0
+        await made.loaded()
+        assert {key: made.words(key) for key in "abcdefg"} == before
+
+    coordinated(tmp_path, test)
+
+
+def test_a_bad_batch_in_the_wal_concerns_its_shard_alone(tmp_path: Path) -> None:
+    async def test(made: Coordinated) -> None:
+        before = await used_by_all(made)
+        await made.restart()
+        partition = made.node.engine.partition(TOPIC, made.coordinator.partition_for("a"))
+        assert partition.wal_index is not None
+        segment, position, size, _ = list(partition.wal_index.batches())[5]
+        assert made.node.disk is not None
+        made.node.disk.rot(segment, position + size - 3, b"rot")
+        await until(lambda: made.coordinator.loading == 1)
+        assert isinstance(made.ask("a", Get(b"last"))[0], CoordinatorNotAvailable)
+        others = [key for key in "abcdefg" if made.coordinator.partition_for(key) != partition.partition]
+        assert {key: made.words(key) for key in others} == {key: before[key] for key in others}
+
+    coordinated(tmp_path, test)
+
+
+def test_a_topic_that_is_made_anew_while_it_is_read_begins_empty(tmp_path: Path) -> None:
+    async def test(made: Coordinated) -> None:
+        await used_by_all(made)
+        await made.restart()
+        await made.node.controller.delete_topics([TOPIC])
+        await made.coordinator.ensure_topic()
+        assert made.ask("a", Get(b"last")) == [None]
+        assert await made.asked("a", Put({b"a": b"1"})) == 1
+        await until(lambda: not made.tasks)
+        assert made.words("a") == {b"a": b"1"}
 
     coordinated(tmp_path, test)
 
