@@ -38,6 +38,7 @@ class Setting(enum.StrEnum):
     UPLOAD_INTERVAL_MS = "upload.interval_ms"
     NUM_PARTITIONS = "num.partitions"
     INITIAL_REBALANCE_DELAY_MS = "group.initial.rebalance.delay.ms"
+    GROUP_MAX_SIZE = "group.max.size"
 
 
 Settings = Mapping[Setting, str | int]

@@ -41,7 +41,7 @@ class Tailrace(Broker):
         self.http_port = free_port()
         self.data_dir = data_dir or folder / "data"
         self.log_path = folder / "tailrace.log"
-        self.settings: dict[Setting, str | int] = dict(settings or {})
+        self.settings: dict[Setting, str | int] = {Setting.INITIAL_REBALANCE_DELAY_MS: 0, **(settings or {})}
         self._program = list(program or default_command())
         self._environment = {"PYTHONPATH": os.pathsep.join(map(str, PACKAGES))}
 
