@@ -115,6 +115,20 @@ METRICS: Final = (
     _gauge("tailrace_hot_bytes", "Memory that the hot log uses, with its index of what is only in the WAL."),
     _gauge("tailrace_hot_budget_bytes", "Memory that the hot log may use."),
     _counter("tailrace_hot_evicted_batches_total", "Batches that left memory before they were uploaded."),
+    # Consumer groups and their coordinators.
+    _gauge("tailrace_groups", "Groups, by state as Kafka names it.", "state"),
+    _gauge("tailrace_group_members", "Members of all groups."),
+    _gauge("tailrace_group_offsets", "Committed offsets: group, topic and partition."),
+    _gauge("tailrace_coordinator_loading", "Partitions of internal topics that coordinators are reading.", "topic"),
+    _counter("tailrace_coordinator_loads_total", "Partitions that coordinators have read.", "topic"),
+    _counter("tailrace_coordinator_loaded_records_total", "Records that coordinators have read.", "topic"),
+    _counter("tailrace_coordinator_load_seconds_total", "How long coordinators were reading, in all.", "topic"),
+    _counter(
+        "tailrace_coordinator_lost_total",
+        "Times that a coordinator dropped its state because its partition could not be written.",
+        "topic",
+    ),
+    _counter("tailrace_coordinator_appended_records_total", "Records that coordinators have appended.", "topic"),
     # The WAL.
     Metric("tailrace_wal_group_bytes", Kind.HISTOGRAM, "Bytes of one group commit.", (), SIZE_BOUNDS),
     _latency(

@@ -76,7 +76,7 @@ class Coordinator:
         self.loads = 0
         self.loaded_records = 0
         self.load_seconds = 0.0
-        """Of all loads together."""
+        """How long loading was going on, in all."""
         self._partition_count = partition_count
         self._make_shard = make_shard
         self._membership = membership
@@ -240,8 +240,6 @@ class Coordinator:
     def _begin_load(self, index: int, seconds: float) -> Loading:
         loading = Loading(index)
         self._places[index] = loading
-        if not self._loaders:
-            self._progress = _Progress(self.clock.monotonic())
         if seconds:
             self.loop.call_later(seconds, self._enqueue, loading)
         else:
@@ -251,6 +249,8 @@ class Coordinator:
     def _enqueue(self, loading: Loading) -> None:
         if not self._stands(loading):
             return
+        if self._progress.ended:
+            self._progress = _Progress(self.clock.monotonic())
         self._to_load.append(loading)
         if self._loaders < _LOADS_AT_ONCE:
             self._loaders += 1
@@ -271,10 +271,11 @@ class Coordinator:
             self._loaders -= 1
             if not self._loaders and not self._stopped:
                 self._tell_progress("loaded")
+                self._progress.ended = True
+                self.load_seconds += self._progress.told - self._progress.began
 
     async def _load(self, loading: Loading) -> None:
         index = loading.index
-        began = self.clock.monotonic()
         try:
             partition = self.engine.partition(self.topic_name, index)
             if self.engine.wal.fenced is not None:
@@ -291,7 +292,6 @@ class Coordinator:
         if not self._stands(loading):
             return
         self.loads += 1
-        self.load_seconds += self.clock.monotonic() - began
         self._progress.partitions += 1
         owner = self._begin_to_serve(index, partition, shard)
         for request in loading.missed:
@@ -341,9 +341,10 @@ class Coordinator:
 class _Progress:
     """What the loads since the last time that nothing was being loaded have done."""
 
-    __slots__ = ("began", "partitions", "records", "told")
+    __slots__ = ("began", "ended", "partitions", "records", "told")
 
     def __init__(self, now: float) -> None:
         self.began = self.told = now
+        self.ended = False
         self.partitions = 0
         self.records = 0

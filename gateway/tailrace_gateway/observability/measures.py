@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from tailrace_core.ports import Clock
 from tailrace_core.telemetry import Registry
+from tailrace_engine.coordinator.group_parts import GroupCounts
+from tailrace_engine.coordinator.groups import GroupShard
 from tailrace_engine.wal.writer import Wal
 from tailrace_gateway import errors
 from tailrace_gateway.system import resident_memory_bytes
@@ -24,6 +26,7 @@ def measure(registry: Registry, broker: "Broker") -> None:
     _process(registry, broker)
     _clients(registry, broker)
     _log(registry, broker)
+    _groups(registry, broker)
     _wal(registry, broker)
     _tier(registry, broker)
 
@@ -107,6 +110,31 @@ def _log(registry: Registry, broker: "Broker") -> None:
     observe("tailrace_hot_bytes", lambda: engine.hot.bytes_used)
     observe("tailrace_hot_budget_bytes", lambda: engine.hot.budget_bytes)
     observe("tailrace_hot_evicted_batches_total", lambda: engine.spilled_batches)
+
+
+def _groups(registry: Registry, broker: "Broker") -> None:
+    coordinator = broker.groups
+
+    def counts() -> list[GroupCounts]:
+        return [shard.counts for shard in coordinator.shards() if isinstance(shard, GroupShard)]
+
+    def by_state() -> dict[str, int]:
+        groups: dict[str, int] = dict.fromkeys(GroupCounts().groups, 0)
+        for each in counts():
+            for state, count in each.groups.items():
+                groups[state] += count
+        return groups
+
+    registry.observe_by_label("tailrace_groups", by_state)
+    registry.observe("tailrace_group_members", lambda: sum(each.members for each in counts()))
+    registry.observe("tailrace_group_offsets", lambda: sum(each.offsets for each in counts()))
+    topic = {"topic": coordinator.topic_name}
+    registry.observe("tailrace_coordinator_loading", lambda: coordinator.loading, topic)
+    registry.observe("tailrace_coordinator_loads_total", lambda: coordinator.loads, topic)
+    registry.observe("tailrace_coordinator_loaded_records_total", lambda: coordinator.loaded_records, topic)
+    registry.observe("tailrace_coordinator_load_seconds_total", lambda: coordinator.load_seconds, topic)
+    registry.observe("tailrace_coordinator_lost_total", lambda: coordinator.shards_lost, topic)
+    registry.observe("tailrace_coordinator_appended_records_total", lambda: coordinator.records_appended, topic)
 
 
 def _wal(registry: Registry, broker: "Broker") -> None:

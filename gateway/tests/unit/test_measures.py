@@ -15,6 +15,8 @@ import pytest
 
 from tailrace_core.membership import CreatedTopic, NewTopic, TopicDefaults
 from tailrace_core.settings import load
+from tailrace_engine.coordinator.group_messages import CommitOffsets, JoinGroup, OffsetToCommit
+from tailrace_engine.runtime.shard_owner import ShardOwner
 from tailrace_gateway.broker import Broker
 from tailrace_gateway.kafka import schema
 from tailrace_gateway.kafka.schema import Message
@@ -285,6 +287,34 @@ def test_the_rate_behind_the_seconds_left_is_of_the_last_minute(run: Callable[[C
     assert left.seconds() == YEAR_SECONDS
     clock.now, wal.bytes = 1130.0, 1_600_000
     assert left.seconds() == 100
+
+
+def test_groups_and_their_coordinators(run: Callable[[Case], None]) -> None:
+    async def case(node: Node) -> None:
+        groups = node.broker.groups
+        await groups.ensure_topic()
+        outcomes: list[Any] = []
+        offsets = tuple(OffsetToCommit("t", bytes(16), at, 5, -1, "") for at in range(3))
+        groups.ask("g", CommitOffsets("g", -1, "", None, offsets), outcomes.append)
+        joining = JoinGroup("h", "", None, "c", "/1", 10_000, 10_000, "consumer", (("range", b""),), False, False)
+        groups.ask("h", joining, outcomes.append)
+        found = await node.moved("tailrace_group_offsets", 3)
+        topic = '{topic="__consumer_offsets"}'
+        assert found['tailrace_groups{state="Empty"}'] == 1
+        assert found['tailrace_groups{state="PreparingRebalance"}'] == 1
+        assert found["tailrace_group_members"] == 1
+        assert found[f"tailrace_coordinator_appended_records_total{topic}"] == 3
+        assert found[f"tailrace_coordinator_loading{topic}"] == 0
+        owner = groups._places[groups.partition_for("g")]
+        assert isinstance(owner, ShardOwner)
+        owner.close("to see it counted")
+        found = await node.moved(f"tailrace_coordinator_loads_total{topic}")
+        assert found[f"tailrace_coordinator_lost_total{topic}"] == 1
+        assert found[f"tailrace_coordinator_loaded_records_total{topic}"] == 3
+        assert found[f"tailrace_coordinator_load_seconds_total{topic}"] > 0
+        assert found["tailrace_group_offsets"] == 3
+
+    run(case)
 
 
 def test_a_start_imports_neither_the_sdk_of_metrics_nor_the_compiler_of_schemas(tmp_path: Path) -> None:
