@@ -43,7 +43,11 @@ from tailrace_gateway.system import SystemClock, SystemEntropy
 T = TypeVar("T")
 
 LISTENERS = (Listener("PLAINTEXT", "127.0.0.1", 0), Listener("EXTERNAL", "127.0.0.1", 0))
-SETTINGS = ["kafka.listeners=PLAINTEXT://127.0.0.1:0,EXTERNAL://127.0.0.1:0", "kafka.num_partitions=2"]
+SETTINGS = [
+    "kafka.listeners=PLAINTEXT://127.0.0.1:0,EXTERNAL://127.0.0.1:0",
+    "kafka.num_partitions=2",
+    "groups.initial_rebalance_delay_ms=0",
+]
 
 
 def _varint(value: int) -> bytes:
