@@ -12,7 +12,7 @@ from harness.batches import parse_records, simple_batch
 from harness.process import Broker, poll
 
 NOT_FOUND, WRONG_EPOCH, TOPIC_ID_ERROR = 70, 71, 106
-UNKNOWN_TOPIC, OUT_OF_RANGE, FENCED, UNKNOWN_ID, INCONSISTENT_ID = 3, 1, 74, 100, 103
+UNKNOWN_TOPIC, OUT_OF_RANGE, UNKNOWN_ID, INCONSISTENT_ID = 3, 1, 100, 103
 LONG_MS = 5_000
 VERSIONS = (7, 11, 12, 13, 18)
 
@@ -340,29 +340,6 @@ def test_deleted_records_are_told_as_another_log_start(
     found = session.poll(topic)
     assert {index: (data.log_start_offset, data.records or b"") for index, data in found.items()} == {0: (2, b"")}
     assert session.poll(topic) == {}
-
-
-@pytest.mark.parametrize("version", [12, 15, 16, 18])
-def test_a_fenced_epoch_is_told_with_the_leader(connection: wire.Connection, topic: str, version: int) -> None:
-    leader = connection.metadata([topic]).topics[0].partitions[0]
-    session = Session(connection, version)
-    session.topic_ids = {topic: connection.topic_id(topic)}
-    if leader.leader_epoch == 0:
-        pytest.skip("no epoch is older")
-    fields_epoch = leader.leader_epoch - 1
-    correlation_id = session.send(topic, {0: 0}, current_leader_epoch=fields_epoch, max_wait_ms=LONG_MS)
-    answer = connection.receive("fetch", version, correlation_id)
-    data = answer.responses[0].partitions[0]
-    assert data.error_code == FENCED
-    if version >= 16:
-        assert (data.current_leader.leader_id, data.current_leader.leader_epoch) == (
-            leader.leader_id,
-            leader.leader_epoch,
-        )
-        (node,) = answer.node_endpoints
-        assert (node.node_id, node.host, node.port) == (leader.leader_id, *connection.socket.getpeername())
-    else:
-        assert data.current_leader.leader_epoch == -1
 
 
 def test_a_session_of_many_partitions_tells_of_the_few(connection: wire.Connection, topic_name: str) -> None:
