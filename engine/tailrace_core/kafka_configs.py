@@ -256,9 +256,15 @@ def config_text(value: object) -> str | None:
     return str(value)
 
 
+def broker_names_without_effect() -> frozenset[str]:
+    """The broker configs that are accepted and do nothing."""
+    known = definitions(ResourceType.BROKER).values()
+    return frozenset(one.name for one in known if one.state is ConfigState.WITHOUT_EFFECT)
+
+
 def static_broker_configs(settings: Settings) -> dict[str, str]:
     """The broker configs that were given at the start, by name; what was not given is a default."""
-    found = {}
+    found = dict(settings.without_effect)
     for place, field in each_field():
         section = getattr(settings, place.section)
         if place.section in settings.model_fields_set and place.key in section.model_fields_set:

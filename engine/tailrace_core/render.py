@@ -1,7 +1,8 @@
 """Files that are rendered from the code, so that they cannot drift from it: `make docs` writes them, a test compares.
 
-config/broker.toml and config/dev/*.toml are settings files, config/REFERENCE.md is all settings in one table, and
-docs/metrics.md all metrics. `python -m tailrace_core.render [FOLDER]` writes them into a checkout.
+config/broker.toml and config/dev/*.toml are settings files, config/REFERENCE.md is all settings in one table,
+docs/configs.md all configs that clients see, and docs/metrics.md all metrics. `python -m tailrace_core.render [FOLDER]`
+writes them into a checkout.
 """
 
 import json
@@ -14,6 +15,9 @@ from typing import Final, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, MultipleOf
 from pydantic.fields import FieldInfo
 
+from tailrace_core.config_states import ConfigState
+from tailrace_core.kafka_configs import ConfigDefinition, UpdateMode, definitions
+from tailrace_core.membership import ResourceType
 from tailrace_core.settings import ENVIRONMENT_PREFIX, Place, Section, Settings, each_field, kafka_names
 from tailrace_core.telemetry import METRICS, Kind
 
@@ -154,6 +158,53 @@ def _default_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+CONFIG_TABLES: Final = (
+    (ResourceType.TOPIC, "Topics", "A topic's own value goes before the broker's, which goes before the default."),
+    (
+        ResourceType.BROKER,
+        "Brokers",
+        "What is dynamic can be changed while the broker runs, of one broker or (cluster-wide) of all, and is kept; "
+        "the rest are settings of the start, and may be in its file under these names. `tailrace.…` are settings that "
+        "Kafka does not have: in the file without `tailrace.`.",
+    ),
+    (ResourceType.GROUP, "Groups", "The defaults and bounds are the brokers' `group.…`."),
+    (ResourceType.CLIENT_METRICS, "Client metrics", "Subscriptions by name."),
+)
+
+
+def configs() -> str:
+    """docs/configs.md."""
+    parts = [
+        "# Configs\n\nRendered from `tailrace_core/kafka_configs.py` by `make docs`; a test compares.",
+        "Every config of Apache Kafka 4.3 that DescribeConfigs shows, and what it does here. It **works**, or it is "
+        "**accepted without effect** so that tools which set it go on, or it is **refused**. DescribeConfigs says the "
+        "same in its documentation.",
+    ]
+    for resource_type, title, about in CONFIG_TABLES:
+        found = definitions(resource_type).values()
+        counts = ", ".join(f"{sum(one.state is state for one in found)} {state.value}" for state in _STATES)
+        dynamic = resource_type is ResourceType.BROKER
+        rows = ["| name | default | state | dynamic | what we do |", "|---|---|---|---|---|"]
+        if not dynamic:
+            rows = ["| name | default | state | what we do |", "|---|---|---|---|"]
+        rows += [_config_row(one, dynamic) for one in found]
+        parts.append(f"## {title}\n\n{about} {counts}.\n\n" + "\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+_STATES: Final = (ConfigState.WORKS, ConfigState.WITHOUT_EFFECT, ConfigState.REFUSED)
+
+
+def _config_row(definition: ConfigDefinition, dynamic: bool) -> str:
+    default = "" if definition.default is None else f"`{definition.default}`" if definition.default else "empty"
+    cells = [f"`{definition.name}`", default, definition.state.value]
+    if dynamic:
+        fixed = definition.update_mode is UpdateMode.READ_ONLY or definition.state is ConfigState.REFUSED
+        cells.append("no" if fixed else definition.update_mode.value)
+    about = definition.about.removeprefix(f"{definition.state.value.capitalize()}: ")
+    return "| " + " | ".join([*cells, about[0].upper() + about[1:]]) + " |"
+
+
 def metrics() -> str:
     """docs/metrics.md."""
     parts = [
@@ -178,6 +229,7 @@ def metrics() -> str:
 def rendered() -> dict[str, str]:
     """Path in the checkout and content of every rendered file."""
     files = {"config/broker.toml": broker_toml(), "config/REFERENCE.md": reference(), "docs/metrics.md": metrics()}
+    files["docs/configs.md"] = configs()
     for name, (about, values) in DEV_FILES.items():
         files[f"config/dev/{name}"] = dev_toml(about, values)
     return files

@@ -3,8 +3,9 @@
 One frozen model per subject, all of them in `Settings`. They hold plain data; clocks, disks and stores are arguments of
 those who need them. `load` merges, later ones winning: the defaults, one TOML file, the environment
 (`TAILRACE__SECTION__KEY`), and `--set section.key=value`. In the file and with --set a setting may be called by Kafka's
-name too (`log.retention.ms`), since a file is read as a flat list of dotted names. Whatever is wrong raises
-InvalidSettings with the place, the key, the value and what is allowed.
+name too (`log.retention.ms`), since a file is read as a flat list of dotted names. What Kafka's brokers have and this
+one does not need is taken and does nothing (`Settings.without_effect`). Whatever is wrong raises InvalidSettings with
+the place, the key, the value and what is allowed.
 
 config/*.toml and config/REFERENCE.md are rendered from these models (tailrace_core.render).
 """
@@ -17,7 +18,16 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from tailrace_core.addresses import Address, Listener, parse_address, parse_listeners
@@ -585,6 +595,12 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     groups: GroupSettings = GroupSettings()
     logging: LoggingSettings = LoggingSettings()
+    _without_effect: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def without_effect(self) -> Mapping[str, str]:
+        """Broker configs of Kafka's that were given and do nothing here, as texts."""
+        return self._without_effect
 
 
 class KafkaNames(NamedTuple):
@@ -647,24 +663,28 @@ def load(file: Path | None, environ: Mapping[str, str], overrides: Sequence[str]
     Raises InvalidSettings naming file, variable or flag, key, value, and what is allowed.
     """
     given: dict[Place, _Given] = {}
+    without_effect: dict[str, str] = {}
     if file is not None:
-        given |= _from_file(file)
+        given |= _from_file(file, without_effect)
     given |= _from_environment(environ)
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals:
             raise InvalidSettings(f"--set {override}: allowed: section.key=value")
-        given[_place(name.strip(), "--set")] = _Given(text.strip(), f"--set {name.strip()}={text.strip()}")
+        if (place := _place(name.strip(), "--set", text.strip(), without_effect)) is not None:
+            given[place] = _Given(text.strip(), f"--set {name.strip()}={text.strip()}")
     sections: dict[str, dict[str, object]] = {}
     for place, (value, _) in given.items():
         sections.setdefault(place.section, {})[place.key] = value
     try:
-        return Settings.model_validate(sections)
+        settings = Settings.model_validate(sections)
+        settings._without_effect.update(without_effect)
+        return settings
     except ValidationError as error:
         raise InvalidSettings("\n".join(_explained(error, given))) from error
 
 
-def _from_file(file: Path) -> dict[Place, _Given]:
+def _from_file(file: Path, without_effect: dict[str, str]) -> dict[Place, _Given]:
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -674,7 +694,9 @@ def _from_file(file: Path) -> dict[Place, _Given]:
     given: dict[Place, _Given] = {}
     names: dict[Place, str] = {}
     for name, value in _flat(document):
-        place = _place(name, str(file))
+        place = _place(name, str(file), value, without_effect)
+        if place is None:
+            continue
         if place in given:
             raise InvalidSettings(f"{file}: {names[place]} and {name} are the same setting; say it once")
         names[place] = name
@@ -696,13 +718,22 @@ def _from_environment(environ: Mapping[str, str]) -> dict[Place, _Given]:
         if variable.startswith(ENVIRONMENT_PREFIX):
             name = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
             value = environ[variable]
-            given[_place(name, f"environment variable {variable}")] = _Given(value, f"{variable}={value}")
+            place = _place(name, f"environment variable {variable}", value, {})
+            if place is not None:
+                given[place] = _Given(value, f"{variable}={value}")
     return given
 
 
-def _place(name: str, source: str) -> Place:
+def _place(name: str, source: str, value: object, without_effect: dict[str, str]) -> Place | None:
+    """Where the setting stands; None, and noted in without_effect, for one of Kafka's that does nothing here."""
     place = PLACES.get(name)
     if place is None:
+        # It imports this module, and most starts do not need it here.
+        from tailrace_core import kafka_configs
+
+        if name in kafka_configs.broker_names_without_effect():
+            without_effect[name] = kafka_configs.config_text(tuple(value) if isinstance(value, list) else value) or ""
+            return None
         # Only when a start fails anyway: the import costs more than all look-ups.
         from difflib import get_close_matches
 
