@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from engine_support import make_batch
 from sim_model import PartitionModel, Sent
 
-from tailrace_core.errors import OffsetOutOfRange, TailraceError, UnknownTopicId, UnknownTopicOrPartition
+from tailrace_core.errors import (
+    InvalidProducerEpoch,
+    OffsetOutOfRange,
+    OutOfOrderSequence,
+    TailraceError,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
+)
 from tailrace_core.membership import (
     ConfigChange,
     ConfigResource,
@@ -111,6 +118,7 @@ class Producer(Client):
         self.partition = 0
         self.producer_id = -1
         self.next_sequence = 0
+        self.acknowledged_end = 0
         self.outstanding: list[Sent] = []
         self.count = 0
 
@@ -133,7 +141,7 @@ class Producer(Client):
             except TailraceError:
                 return
         self.topic, self.partition = found
-        self.next_sequence = 0
+        self.next_sequence = self.acknowledged_end = 0
         self.model = self.world.models[self.topic.topic_id].partitions[self.partition]
 
     def make(self) -> None:
@@ -195,6 +203,7 @@ class Producer(Client):
                 break
             assert self.model is not None
             self.model.acknowledge(reply.base, sent, self.name)
+            self.acknowledged_end = reply.base + sent.record_count
             acknowledged += 1
         del self.outstanding[:acknowledged]
         where = f"{self.topic.name}-{self.partition}"
@@ -205,8 +214,12 @@ class Producer(Client):
         problem = error or request.failed
         if problem is not None:
             self.say(f"{where}: {type(problem).__name__}")
-            if self.idempotent and type(problem).__name__ in ("OutOfOrderSequence", "InvalidProducerEpoch"):
-                self.world.fail(f"{self.name} sends its batches in order and is told {problem!r}")
+            if isinstance(problem, OutOfOrderSequence | InvalidProducerEpoch):
+                assert self.model is not None
+                if not self.model.may_be_forgotten(self.acknowledged_end):
+                    self.world.fail(f"{self.name} sends its batches in order and is told {problem!r}")
+                self.topic, self.outstanding = None, []  # as Kafka's clients: a new epoch
+                return
             await self.pause(0.3)
         elif not self.idempotent:
             # It does not send again what may be there: the rest is given up.

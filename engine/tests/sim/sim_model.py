@@ -91,6 +91,10 @@ class PartitionModel:
         self.learn(base, sent, who)
         self.acknowledged_end = max(self.acknowledged_end, base + sent.record_count)
 
+    def may_be_forgotten(self, offset: int) -> bool:
+        """Whether what a producer wrote at offset may be unknown now: the log start passed it."""
+        return offset < max(self.log_start, self.deletable_end)
+
     def check_read(self, offset: int, buffers: Sequence[Buffer], who: str) -> int:
         """What was read from offset on, in answer to one request; where the next read begins."""
         position = offset
