@@ -74,7 +74,7 @@ _TOPICS: Final[tuple[tuple[str, ConfigState, str], ...]] = (
     ("message.timestamp.type", _WORKS, "Whose time a record carries: its producer's or the broker's."),
     ("message.timestamp.after.max.ms", _WORKS, "Milliseconds that a record's time may lie after the broker's."),
     ("message.timestamp.before.max.ms", _WORKS, "Milliseconds that a record's time may lie before the broker's."),
-    ("min.insync.replicas", _WORKS, "Replicas that must have a write with acks=all. There is one, so more refuse it."),
+    ("min.insync.replicas", _WORKS, "Replicas that must have a write with acks=all, at most all there are: one."),
     ("retention.bytes", _WORKS, "Bytes of a partition beyond which its oldest records go. -1: no limit."),
     ("retention.ms", _WORKS, "Milliseconds that records are kept at least. -1: for ever."),
     (

@@ -21,7 +21,6 @@ _PLACES: Final = (
     Place("kafka", "connections_max"),
     Place("kafka", "connections_per_ip_max"),
     Place("kafka", "connections_per_ip_overrides"),
-    Place("engine", "producer_id_expiration_ms"),
 )
 _NAMES: Final = {place: broker_config_name(place, field) for place, field in each_field() if place in _PLACES}
 
@@ -33,7 +32,6 @@ class DynamicSettings:
     connections_per_ip_max: int
     connections_per_ip_overrides: Sequence[tuple[str, int]]
     """Addresses in their normal form, and their limits."""
-    producer_id_expiration_ms: int
 
     def __init__(self, settings: Settings) -> None:
         self._static = {place: getattr(getattr(settings, place.section), place.key) for place in _PLACES}

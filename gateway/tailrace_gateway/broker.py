@@ -64,6 +64,8 @@ class Broker:
     async def start(self) -> None:
         """Recover and begin to serve. Raises TailraceError with a text for people."""
         settings = self.settings
+        if settings.without_effect:
+            logger.warning("settings that have no effect: %s (see docs/configs.md)", ", ".join(settings.without_effect))
         loop = asyncio.get_running_loop()
         folder = settings.broker.data_dir.absolute()
         self._lock = lock_data_folder(folder)

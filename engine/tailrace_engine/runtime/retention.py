@@ -18,6 +18,7 @@ from tailrace_engine.runtime.partition import Partition
 logger = logging.getLogger(__name__)
 
 _PARTITIONS_A_STEP: Final = 64
+_PRODUCER_ID_EXPIRATION: Final = "producer.id.expiration.ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,13 @@ class Retention:
     async def check(self) -> None:
         """Move the log start of each partition past what its topic's retention lets go."""
         now_ms = self._clock.now_ms()
+        changed = self._membership.image.dynamic_broker_configs.get(_PRODUCER_ID_EXPIRATION)
+        expiration_ms = self._options.producer_id_expiration_ms if changed is None else int(changed)
         for step, partition in enumerate(self._engine.partitions()):
             if step % _PARTITIONS_A_STEP == 0:
                 await asyncio.sleep(0)
             if partition.producers is not None:
-                partition.producers.expire(now_ms, self._options.producer_id_expiration_ms)
+                partition.producers.expire(now_ms, expiration_ms)
             if "delete" in partition.configs.cleanup_policy:
                 await self._trim(partition, now_ms)
 
