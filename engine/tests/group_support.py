@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tailrace_engine.coordinator.decision import Decision, Record
@@ -57,6 +58,7 @@ class Groups:
         self.answers: dict[int, Any] = {}
         self.waiting: dict[int, Any] = {}
         """Requests that are not answered, by ticket."""
+        self.after_decision: Callable[[], None] = lambda: None
         self._tickets = 0
 
     def _take(self, decision: Decision) -> None:
@@ -68,6 +70,7 @@ class Groups:
             assert ticket in self.waiting, "each ticket is answered once"
             del self.waiting[ticket]
             self.answers[ticket] = outcome
+        self.after_decision()
 
     def ask(self, request: Any) -> int:
         """The request's ticket; its answer may come later."""
