@@ -55,12 +55,11 @@ types: .venv/.dev ## check types, strictly
 # A folder without tests in it is one that a later version fills; saying so is better than a green nothing.
 tests_in = $(shell find engine controller gateway -path '*/tests/$(1)/*' -name 'test_*.py' 2>/dev/null)
 
-sim: .venv/.dev ## run the simulation's tests
-ifeq ($(call tests_in,sim),)
-	@echo "make sim: there are no simulation tests in this version"
-else
-	$(BIN)/python -m pytest $(call tests_in,sim) $(ARGS)
-endif
+SEEDS ?= 1
+SEED ?= 1
+
+sim: .venv/.dev ## simulate a broker with faults from a seed (SEED=17), or many (SEEDS=1000 SEED=1)
+	$(BIN)/python engine/tests/sim/sim_run.py --seeds $(SEEDS) --seed $(SEED) $(ARGS)
 
 fuzz: .venv/.dev ## look long for what breaks the property tests
 ifeq ($(call tests_in,property),)

@@ -109,6 +109,8 @@ class World:
             Admin(self, "admin", names),
         ]
         self.lives = 0
+        self._next_sequence = 1
+        """Of the WAL: what no group has yet."""
         self._garbage_count = 0
         self._is_dropping = False
         """What is logged then is said by nobody: the process has ended."""
@@ -181,6 +183,8 @@ class World:
 
     def _cut_off(self, loop: SimLoop, is_clean: bool) -> None:
         assert self.disk is not None
+        if hasattr(self, "storage") and hasattr(self.storage, "wal"):
+            self._next_sequence = max(self._next_sequence, self.storage.wal._next_sequence)
         self.metadata_store.cut_off()
         self.store = self.store.cut_off()
         self.steps += loop.steps
@@ -234,6 +238,11 @@ class World:
         self.engine = self.storage.engine
         self.engine._unsynced_bytes_max = self.unsynced_bytes_max
         await self.storage.recover()
+        taken = self.storage.wal.durable_sequence
+        if taken >= self._next_sequence:
+            self.fail(
+                f"recovery took WAL groups up to sequence {taken}, {self._next_sequence - 1} was the last written"
+            )
         begun = await self.membership.start_broker(1, None, {"PLAINTEXT": ("127.0.0.1", 9092)})
         self.storage.start(1, begun)
         self.engine.on_room = self._on_room
@@ -275,6 +284,8 @@ class World:
     def _set_faults(self, quiet: bool) -> None:
         """Those that a start meets."""
         assert self.disk is not None
+        if quiet or self.random.random() < 0.5:
+            self.disk.capacity_bytes = None
         bad = not quiet and self.random.random() < 0.3
         self.store.faults = SimObjectFaults(self.random.choice([0.002, 0.03]), 0.1 * bad, 0.1 * bad)
         self.metadata_store.lost_outcome = 0.005 * bad
@@ -347,8 +358,8 @@ class World:
         await self._until("all that was sent is acknowledged, and all was read", lambda: all(t.done() for t in waiting))
         await self._until("everything is uploaded", lambda: not engine.unuploaded)
         await self._until("the WAL is released", lambda: not any(s.live for s in wal.ring.used.values()))
-        if engine.must_hold_back:
-            self.fail("producers are held back, and nothing is in the way")
+        if engine.must_hold_back or wal.fenced is not None:
+            self.fail("producers are held back, or refused, and nothing is in the way")
         await auditor.run()
         budget, engine.hot.budget_bytes = engine.hot.budget_bytes, -1
         engine.hot.evict()
@@ -468,6 +479,9 @@ class World:
         unuploaded = 0
         for partition, _ in self._watched:
             unuploaded += partition.unuploaded_bytes
+            kept_end = self.membership.extents(partition.topic_id, partition.partition).committed_end
+            if partition.tier_end_offset > max(kept_end, partition.state.log_start_offset):
+                self.fail(f"{partition.name} is let go below {partition.tier_end_offset}, the catalog has {kept_end}")
             if partition.damage is None:
                 for segment, count in partition.wal_records().items():
                     live[segment] = live.get(segment, 0) + count
