@@ -39,6 +39,8 @@ class Setting(enum.StrEnum):
     NUM_PARTITIONS = "num.partitions"
     INITIAL_REBALANCE_DELAY_MS = "group.initial.rebalance.delay.ms"
     GROUP_MAX_SIZE = "group.max.size"
+    LOG_RETENTION_HOURS = "log.retention.hours"
+    LOG_RETENTION_CHECK_INTERVAL_MS = "log.retention.check.interval.ms"
 
 
 Settings = Mapping[Setting, str | int]
