@@ -23,7 +23,7 @@ def delete(connection: wire.Connection, *asked: tuple[str, int, int], version: i
         {"name": topic, "partitions": [{"partition_index": partition, "offset": offset}]}
         for topic, partition, offset in asked
     ]
-    answer = connection.call("delete_records", version, topics=topics, timeout_ms=10_000)
+    answer = connection.call("delete_records", version, topics=topics, timeout=10_000)
     return sorted(
         (topic.name, each.partition_index, (each.error_code, each.low_watermark))
         for topic in answer.topics

@@ -105,17 +105,17 @@ class WalIndex:
             return len(self._bases)
         return max(bisect_right(self._bases, offset) - 1, 0)
 
-    def find_timestamp(self, timestamp_ms: int, place: int = 0) -> int:
-        """The first place from place on whose largest timestamp is >= timestamp_ms; len(self) when there is none."""
+    def find_timestamp(self, timestamp_ms: int, place: int, end: int) -> int:
+        """The first place in [place, end) whose largest timestamp is >= timestamp_ms; end when there is none."""
         timestamps = self._timestamps
-        for candidate in range(place, len(timestamps)):
+        for candidate in range(place, end):
             if timestamps[candidate] >= timestamp_ms:
                 return candidate
-        return len(timestamps)
+        return end
 
-    def newest_timestamp(self) -> int:
-        """The largest timestamp of all batches here; -1 where it is empty."""
-        return max(self._timestamps, default=-1)
+    def newest_timestamp(self, place: int, end: int) -> int:
+        """The largest timestamp of the batches in [place, end), of which there is one."""
+        return max(self._timestamps[place:end])
 
     def batch_end_offset(self, place: int) -> int:
         """Exclusive end of the place-th batch."""

@@ -268,6 +268,11 @@ class Partition:
             size += entry.size
         return found
 
+    def hot_entries_from(self, offset: int, batches_max: int) -> list[BatchEntry]:
+        """Some batches in memory, durable or not, from the one that contains offset on, or from the first."""
+        place = max(bisect_right(self.hot_bases, offset, self.hot_head) - 1, self.hot_head)
+        return self.hot_entries[place : place + batches_max]
+
     def hot_above_tier(self) -> list[BatchEntry]:
         """The batches that memory has and the tier has not, durable or not."""
         return self.hot_entries[bisect_left(self.hot_bases, self.tier_end_offset, self.hot_head) :]

@@ -110,3 +110,65 @@ def test_what_retention_deleted_is_not_the_newest_though_memory_has_it(tmp_path:
             await check(node, node.engine.partition("t", 0), {0: NOW_MS + 50, 1: NOW_MS + 20, 2: NOW_MS + 10}, 1)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4"])
+@pytest.mark.parametrize("place", ["tier", "wal", "memory"])
+def test_a_search_begins_at_a_log_start_within_an_extent_or_a_batch(
+    tmp_path: Path, place: str, compression: str
+) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition()
+            times: dict[int, int] = {}
+            for deltas in ((90, 10, 95), (50, 60, 40), (70, 20), (30, 65)):
+                stamps = [NOW_MS + delta for delta in deltas]
+                (base,) = await node.produce(partition, make_batch(stamps, compression=compression))
+                times.update(enumerate(stamps, base))
+            if place == "tier":
+                await node.uploader.flush()
+            elif place == "wal":
+                node.forget_hot()
+            for log_start_offset in range(len(times)):
+                await node.engine.delete_records(partition, log_start_offset)
+                await check(node, partition, times, log_start_offset)
+            await node.engine.delete_records(partition, len(times))
+            assert await node.engine.find_max_timestamp(partition) is None
+            assert await node.engine.find_timestamp(partition, 0) is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("place", ["tier", "several extents", "wal", "memory"])
+@pytest.mark.parametrize("liars", [(0,), (2,), (5,), (1, 2, 4), (0, 1, 2, 3, 4, 5)])
+def test_a_claim_that_no_record_keeps_does_not_end_a_search(tmp_path: Path, place: str, liars: tuple[int, ...]) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition(message_timestamp_after_max_ms="9" * 12)
+            times: dict[int, int] = {}
+            for number, deltas in enumerate(((10, 11), (30, 25), (31, 5), (20, 21), (31, 30), (3, 4))):
+                stamps = [NOW_MS + delta for delta in deltas]
+                claim = NOW_MS + 1_000 - number % 2 if number in liars else max(stamps)
+                (base,) = await node.produce(partition, make_batch(stamps, max_timestamp_ms=claim))
+                times.update(enumerate(stamps, base))
+                if place == "several extents":
+                    await node.uploader.flush()
+            if place == "tier":
+                await node.uploader.flush()
+            elif place == "wal":
+                node.forget_hot()
+            await check(node, partition, times)
+            assert await node.engine.find_timestamp(partition, NOW_MS + 500) is None
+
+    asyncio.run(run())
+
+
+def test_records_without_a_time_are_not_the_newest_whatever_their_header_claims(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition()
+            await node.produce(partition, make_batch([-1, -1], max_timestamp_ms=NOW_MS))
+            assert await node.engine.find_max_timestamp(partition) is None
+            assert await node.engine.find_timestamp(partition, 0) is None
+
+    asyncio.run(run())

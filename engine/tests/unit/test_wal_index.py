@@ -38,10 +38,11 @@ def test_spans_are_at_least_one_and_bounded() -> None:
 
 def test_batches_are_found_by_time() -> None:
     index = made()
-    assert [index.find_timestamp(at) for at in (0, 100, 101, 300, 301)] == [0, 0, 1, 1, 4]
-    assert index.find_timestamp(150, 2) == 2
-    assert index.newest_timestamp() == 300
-    assert WalIndex().newest_timestamp() == -1
+    assert [index.find_timestamp(at, 0, 4) for at in (0, 100, 101, 300, 301)] == [0, 0, 1, 1, 4]
+    assert index.find_timestamp(150, 2, 4) == 2
+    assert index.find_timestamp(301, 1, 2) == 2
+    assert index.newest_timestamp(0, 4) == 300
+    assert index.newest_timestamp(0, 1) == 100
 
 
 def test_what_is_dropped_is_counted_per_segment() -> None:
