@@ -22,6 +22,7 @@ from tailrace_core.errors import (
 from tailrace_core.extents import Extent
 from tailrace_core.ids import TopicId, topic_id_text
 from tailrace_core.membership import (
+    INTERNAL_TOPICS,
     LOG_APPEND_TIME,
     ChangeEvent,
     ConfigChanged,
@@ -404,6 +405,8 @@ class Engine:
         partition.first_unuploaded_ms = now_ms
         self.unuploaded[partition] = None
         self.unuploaded_bytes += size
+        if partition.topic_name in INTERNAL_TOPICS:
+            self.on_upload_due()  # what is due of these, the uploader looks for itself while they wait
 
     def _forget_unuploaded(self, partition: Partition) -> None:
         self.unuploaded.pop(partition, None)
