@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 _COLD_READ_TRIES: Final = 8
 """Data may move between WAL, memory and tier while it is looked for; more moves than this in one read are a fault."""
 _RELEASED_AT_ONCE: Final = 2_000
-"""Batches that the log start lets go of before the loop gets its turn."""
+"""Batches that are let go of before the loop gets its turn."""
 _UNSYNCED_RATIO: Final = 0.25
 """Part of the hot budget that may wait for the WAL: what is not durable cannot leave memory."""
 
@@ -85,6 +85,9 @@ class Engine:
         self._unsynced_bytes_max = max(int(hot_bytes * _UNSYNCED_RATIO), 16 << 20)
         self._held_above_bytes = self._unsynced_bytes_max
         """With so much unsynced, the WAL's room is used or memory waits for too much: as of the last look."""
+        self._discarding: list[tuple[list[BatchEntry], int, int]] = []
+        """Of deleted partitions: batches in memory from a place on, and the high watermark."""
+        self._discards_later = False
         self.unuploaded: dict[Partition, None] = {}
         """Partitions with durable data that the catalog does not have, longest waiting first."""
         self.unuploaded_bytes = 0
@@ -180,17 +183,40 @@ class Engine:
             if partition.wal_index is not None:
                 self.hot.charge(-ENTRY_BYTES * len(partition.wal_index))
                 partition.wal_index = None
-            for entry in partition.hot_entries[partition.hot_head :]:
-                if entry.end_offset <= partition.state.high_watermark:
-                    self.hot.discard(entry)
+            self._discarding.append((partition.hot_entries, partition.hot_head, partition.state.high_watermark))
             partition.hot_entries, partition.hot_bases, partition.hot_head = [], [], 0
             self._forget_unuploaded(partition)
             for waiter, ordinal in partition.pending.fail_all():
                 waiter.on_append_failed(ordinal, error)
             for reader in list(partition.visibility_waiters):
                 reader.on_partition_gone()
-        self.maybe_hold_back()
+        self._discard_some()
         self.on_completions()
+
+    def _discard_some(self) -> None:
+        """Free the memory of deleted partitions in steps: there may be a million batches.
+
+        What is not durable yet is freed by on_durable, when the WAL has written it.
+        """
+        left = _RELEASED_AT_ONCE
+        while self._discarding and left > 0:
+            entries, head, high_watermark = self._discarding[-1]
+            count = min(left, len(entries) - head)
+            for _ in range(count):
+                entry = entries.pop()
+                if entry.end_offset <= high_watermark:
+                    self.hot.discard(entry)
+            left -= count + 1
+            if len(entries) == head:
+                self._discarding.pop()
+        if self._discarding and not self._discards_later:
+            self._discards_later = True
+            asyncio.get_running_loop().call_soon(self._discard_more)
+        self.maybe_hold_back()
+
+    def _discard_more(self) -> None:
+        self._discards_later = False
+        self._discard_some()
 
     # --- log start
 

@@ -71,7 +71,9 @@ class Retention:
             if step % _PARTITIONS_A_STEP == 0:
                 await asyncio.sleep(0)
             if partition.producers is not None:
-                partition.producers.expire(now_ms, expiration_ms)
+                for some in partition.producers.in_steps():
+                    partition.producers.expire(some, now_ms, expiration_ms)
+                    await asyncio.sleep(0)
             if "delete" in partition.configs.cleanup_policy:
                 await self._trim(partition, now_ms)
 

@@ -220,7 +220,7 @@ class Uploader:
             await asyncio.sleep(0)
         if section.length:
             section.leader_epochs = partition.epochs.within(start_offset, section.end_offset)
-            section.producer_snapshot = snapshot.encode(partition.epochs, partition.producers, section.end_offset)
+            section.producer_snapshot = await snapshot.encode(partition.epochs, partition.producers, section.end_offset)
         return section
 
     async def _commit(self, new: NewObject, built: BuiltObject) -> bool:

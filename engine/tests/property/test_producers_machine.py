@@ -103,7 +103,7 @@ class ProducersMachine(RuleBasedStateMachine):
     def time_passes(self, idle_ms: int) -> None:
         self.now_ms += idle_ms
         gone = [producer_id for producer_id, model in self.models.items() if self.now_ms - model.last_ms >= 100]
-        assert self.states.expire(self.now_ms, 100) == len(gone)
+        assert self.states.expire(self.states.items(), self.now_ms, 100) == len(gone)
         for producer_id in gone:
             del self.models[producer_id]
         # A restart may bring back more of a producer than was remembered; that is not looked at here.

@@ -51,6 +51,25 @@ def test_deleting_a_topic_with_appends_in_flight_leaves_nothing_behind(
     asyncio.run(run())
 
 
+def test_a_topic_of_many_batches_is_freed_in_steps_and_others_run_between(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            other = await node.partition("other")
+            partition = await node.partition("t")
+            for _ in range(10):
+                await node.produce(partition, *[make_batch() for _ in range(700)])
+            await node.produce(other, make_batch())
+            await node.controller.delete_topics(["t"])
+            of_others = other.hot_entries[0].size + BATCH_OVERHEAD_BYTES
+            assert node.engine.hot.bytes_used > of_others
+            await node.produce(other, make_batch())
+            await until(lambda: node.engine.hot.bytes_used == 2 * of_others)
+            assert node.live_records() == 2
+            assert len(node.engine.hot) < 100
+
+    asyncio.run(run())
+
+
 def test_memory_that_is_short_while_a_deleted_topics_appends_are_queued(tmp_path: Path) -> None:
     async def run() -> None:
         async with Node(tmp_path, hot_bytes=1) as node:

@@ -180,4 +180,4 @@ def test_recovered_batches_continue_the_log_and_its_producers() -> None:
     assert original is not None
     assert original.base_offset == 4
     assert partition.producers is not None
-    assert partition.producers.expire(NOW_MS + 99, 100) == 0
+    assert partition.producers.expire(partition.producers.items(), NOW_MS + 99, 100) == 0

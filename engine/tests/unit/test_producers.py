@@ -93,8 +93,8 @@ def test_producers_do_not_know_of_one_another() -> None:
 def test_producers_expire_after_their_last_batch() -> None:
     states = filled((0, 1))
     states.apply(header(0, producer_id=8), 101, NOW_MS + 50)
-    assert states.expire(NOW_MS + 99, 100) == 0
-    assert states.expire(NOW_MS + 100, 100) == 1
+    assert states.expire(states.items(), NOW_MS + 99, 100) == 0
+    assert states.expire(states.items(), NOW_MS + 100, 100) == 1
     assert [producer_id for producer_id, _ in states.items()] == [8]
     assert states.check(header(9)) is None
 
