@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from harness import wire
-from harness.groups import OTHER, RANGE, Group, subscription
+from harness.groups import NOT_READY, OTHER, RANGE, Group, subscription
 from harness.process import Broker, Setting, poll
 from kio.schema.errors import ErrorCode
 
@@ -532,7 +532,7 @@ def test_a_group_that_is_not_there(group: Group, version: int) -> None:
     assert (found.group_state, found.protocol_type, found.protocol_data, found.members) == ("Dead", "", "", ())
     if version >= 6:
         assert (found.error_code, found.authorized_operations) == (ErrorCode.group_id_not_found, NOT_ASKED)
-        assert found.error_message == f"Group {group.group_id} not found."
+        assert group.group_id in found.error_message
     else:
         assert found.error_code == ErrorCode.none
         assert getattr(found, "authorized_operations", OPERATIONS) == OPERATIONS
@@ -675,8 +675,9 @@ def test_groups_wait_for_their_topic(start_broker: Any, tmp_path: Path) -> None:
     own = start_broker(tmp_path)
     with own.connect() as connection:
         group = Group(connection, "first")
-        assert group.heartbeat(member_id="m") == ErrorCode.not_coordinator
-        assert group.join(version=3).error_code == ErrorCode.not_coordinator
+        # Clients look for the coordinator then.
+        assert group.heartbeat(member_id="m") in NOT_READY
+        assert group.join(version=3).error_code in NOT_READY
         assert group.call("list_groups", 5, {}).groups == ()
         group.find()
         assert group.heartbeat(member_id="m") == ErrorCode.unknown_member_id

@@ -11,9 +11,9 @@ Not done: transactional batches (INVALID_TXN_STATE).
 """
 
 from tailrace_core.errors import (
+    InternalTopic,
     InvalidRecord,
     InvalidRequiredAcks,
-    InvalidTopicName,
     RequestTimedOut,
     TailraceError,
     UnsupportedCompression,
@@ -189,7 +189,7 @@ def _single_batch(partition: Partition, records: "Buffer | object", version: int
     if version < 7 and len(records) > 22 and records[22] & 7 == _ZSTD:
         raise UnsupportedCompression("zstd needs version 7 of Produce")
     if partition.topic_name in INTERNAL_TOPICS and client_id != _INTERNAL_CLIENT:
-        raise InvalidTopicName(f"clients may not write to {partition.topic_name}")
+        raise InternalTopic(f"clients may not write to {partition.topic_name}")
     return records
 
 
