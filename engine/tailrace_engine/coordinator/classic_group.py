@@ -55,7 +55,6 @@ from tailrace_engine.coordinator.group_parts import (
     GroupCounts,
     GroupOptions,
     Member,
-    common_protocols,
     elected_protocol,
     kept_member,
     rebalance_timeout_ms,
@@ -134,8 +133,7 @@ class ClassicGroup(GroupMembers):
             return bool(request.protocol_type and request.protocols)
         if request.protocol_type != self.protocol_type:
             return False
-        common = common_protocols(self.members)
-        return any(name in common for name, _ in request.protocols)
+        return any(self.supporters.get(name) == len(self.members) for name, _ in request.protocols)
 
     def _join_new(self, request: JoinGroup, suffix: str, ticket: Ticket, now_ms: int) -> None:
         instance_id = request.group_instance_id
@@ -197,7 +195,9 @@ class ClassicGroup(GroupMembers):
         self._rebalance_or_complete_join(now_ms)
 
     def _update(self, member: Member, request: JoinGroup, ticket: Ticket) -> None:
+        self._count_protocols(member.protocols, -1)
         member.protocols = request.protocols
+        self._count_protocols(member.protocols, 1)
         member.rebalance_timeout_ms = request.rebalance_timeout_ms
         member.session_timeout_ms = request.session_timeout_ms
         self._answer_join(member, RebalanceInProgress("the member has joined once more"))
@@ -228,7 +228,7 @@ class ClassicGroup(GroupMembers):
             self._prepare_rebalance(now_ms)
         elif self.state == PREPARING_REBALANCE:
             self._maybe_complete_join(now_ms)
-        elif elected_protocol(self.members) != self.protocol_name:
+        elif elected_protocol(self.members, self.supporters) != self.protocol_name:
             self._rebalance_or_complete_join(now_ms)
         else:
             self._draft.records.append(self.record())
@@ -298,7 +298,7 @@ class ClassicGroup(GroupMembers):
             self._become(EMPTY, now_ms)
             self._draft.records.append(self.record())
             return
-        self.protocol_name = elected_protocol(self.members)
+        self.protocol_name = elected_protocol(self.members, self.supporters)
         self.topics = subscriptions(self.members, self.protocol_type, self.protocol_name)
         self._become(COMPLETING_REBALANCE, now_ms)
         for member in self.members.values():
@@ -465,6 +465,7 @@ class ClassicGroup(GroupMembers):
         before, self.members = self.members, {}
         self._counts.members -= len(before)
         self.static_members.clear()
+        self.supporters.clear()
         for kept in value.members:
             member = before.pop(kept.member_id, None)
             if member is None:
@@ -480,6 +481,7 @@ class ClassicGroup(GroupMembers):
             else:
                 self.members[kept.member_id] = member
                 self._counts.members += 1
+                self._count_protocols(member.protocols, 1)
                 if member.group_instance_id is not None:
                     self.static_members[member.group_instance_id] = kept.member_id
             member.assignment = bytes(kept.assignment)

@@ -25,6 +25,8 @@ class GroupMembers(ABC):
         """Ids that were given out and have not joined yet (KIP-394)."""
         self.pending_syncs: dict[str, None] = {}
         """Members that have not synced in this generation."""
+        self.supporters: dict[str, int] = {}
+        """How many members support a protocol, by its name."""
         self.waiting_joins = 0
         """Members with a join ticket."""
         self._deadlines = deadlines
@@ -77,7 +79,14 @@ class GroupMembers(ABC):
         if group_instance_id is not None:
             self.static_members[group_instance_id] = member_id
         self._counts.members += 1
+        self._count_protocols(protocols, 1)
         return member
+
+    def _count_protocols(self, protocols: tuple[tuple[str, bytes], ...], change: int) -> None:
+        for name in dict(protocols):
+            self.supporters[name] = self.supporters.get(name, 0) + change
+            if not self.supporters[name]:
+                del self.supporters[name]
 
     def _touch(self, member: Member, now_ms: int) -> None:
         self._deadlines.set(member.session, now_ms + member.session_timeout_ms)
@@ -98,6 +107,7 @@ class GroupMembers(ABC):
             del self.static_members[member.group_instance_id]
         self._deadlines.clear(member.session)
         self._counts.members -= 1
+        self._count_protocols(member.protocols, -1)
 
     def _answer_join(self, member: Member, outcome: Any) -> None:
         if member.join_ticket is not None:

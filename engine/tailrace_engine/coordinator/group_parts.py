@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -127,21 +126,11 @@ def rebalance_timeout_ms(members: Members) -> int:
     return max((member.rebalance_timeout_ms for member in members.values()), default=0)
 
 
-def common_protocols(members: Members) -> dict[str, None]:
-    """The protocols that all members support."""
-    supporters: dict[str, int] = {}
-    for member in members.values():
-        for name in dict.fromkeys(name for name, _ in member.protocols):
-            supporters[name] = supporters.get(name, 0) + 1
-    return {name: None for name, count in supporters.items() if count == len(members)}
-
-
-def elected_protocol(members: Members) -> str:
+def elected_protocol(members: Members, supporters: Mapping[str, int]) -> str:
     """Each member votes for its favourite of those that all support; there is at least one."""
-    common = common_protocols(members)
     votes: dict[str, int] = {}
     for member in members.values():
-        choice = next(name for name, _ in member.protocols if name in common)
+        choice = next(name for name, _ in member.protocols if supporters[name] == len(members))
         votes[choice] = votes.get(choice, 0) + 1
     return max(votes, key=lambda name: votes[name])
 
@@ -154,7 +143,7 @@ def subscriptions(members: Members, protocol_type: str, protocol_name: str | Non
         return frozenset(
             topic for member in members.values() for topic in subscribed_topics(member.metadata(protocol_name or ""))
         )
-    except (DecodeError, struct.error):
+    except DecodeError:
         return None
 
 

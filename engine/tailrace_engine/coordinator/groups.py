@@ -51,8 +51,9 @@ from tailrace_engine.coordinator.records import (
     OffsetCommitKey,
     group_metadata_key,
     offset_commit_key,
+    read_group_metadata_key,
     read_group_metadata_value,
-    read_key,
+    read_offset_commit_key,
     read_offset_commit_value,
 )
 
@@ -110,14 +111,14 @@ class GroupShard:
         return self._draft.take()
 
     def replay(self, record: Record) -> None:
-        """See Shard. Raises DecodeError or struct.error when a record of a known kind cannot be read."""
-        key = read_key(record.key)
-        if key is None:
+        """See Shard. Raises DecodeError when a record of a known kind cannot be read."""
+        offset_key = read_offset_commit_key(record.key)
+        if offset_key is not None:
+            self._replay_offset(offset_key, record.value)
             return
-        if isinstance(key, OffsetCommitKey):
-            self._replay_offset(key, record.value)
-        else:
-            self._replay_group(key.group, record.value)
+        group_key = read_group_metadata_key(record.key)
+        if group_key is not None:
+            self._replay_group(group_key.group, record.value)
 
     def on_loaded(self, now_ms: int) -> Decision:
         """See Shard."""

@@ -6,20 +6,15 @@ group, higher ones what later group protocols keep. Before a value it is the ver
 
 from __future__ import annotations
 
-import struct
-from typing import Final, TypeVar
+from typing import Final
 
 from tailrace_core.ids import TopicId
 from tailrace_core.schema.declare import Message, Struct, array, binary, f, int32, int64, string, uuid
 from tailrace_engine.coordinator.decision import Record
 
-_VERSION: Final = struct.Struct(">h")
-
-LEGACY_OFFSET_COMMIT: Final = 0
-OFFSET_COMMIT: Final = 1
-GROUP_METADATA: Final = 2
-
-M = TypeVar("M", bound=Message)
+_OFFSET_KINDS: Final = (b"\x00\x01", b"\x00\x00")
+"""The kind that is written, and its legacy."""
+_GROUP_KIND: Final = b"\x00\x02"
 
 
 class OffsetCommitKey(Message, versions="0", flexible="none"):
@@ -77,12 +72,18 @@ _encode_group_key = GroupMetadataKey.encoder(0)
 _encode_group_value = GroupMetadataValue.encoder(3)
 _decode_offset_key = OffsetCommitKey.decoder(0)
 _decode_group_key = GroupMetadataKey.decoder(0)
+_offset_value_decoders = {
+    version.to_bytes(2, "big"): OffsetCommitValue.decoder(version) for version in OffsetCommitValue.versions
+}
+_group_value_decoders = {
+    version.to_bytes(2, "big"): GroupMetadataValue.decoder(version) for version in GroupMetadataValue.versions
+}
 _decode_subscription = ConsumerProtocolSubscription.decoder(0)
 
 
 def offset_commit_key(group_id: str, topic_name: str, partition: int) -> bytes:
     """The key under which the offset of a group in a partition is kept."""
-    return b"\x00\x01" + _encode_offset_key(OffsetCommitKey(group=group_id, topic=topic_name, partition=partition))
+    return _OFFSET_KINDS[0] + _encode_offset_key(OffsetCommitKey(group=group_id, topic=topic_name, partition=partition))
 
 
 def offset_commit_value(value: OffsetCommitValue) -> bytes:
@@ -95,7 +96,7 @@ def offset_commit_value(value: OffsetCommitValue) -> bytes:
 
 def group_metadata_key(group_id: str) -> bytes:
     """The key under which a classic group is kept."""
-    return b"\x00\x02" + _encode_group_key(GroupMetadataKey(group=group_id))
+    return _GROUP_KIND + _encode_group_key(GroupMetadataKey(group=group_id))
 
 
 def group_metadata_record(group_id: str, value: GroupMetadataValue) -> Record:
@@ -103,33 +104,28 @@ def group_metadata_record(group_id: str, value: GroupMetadataValue) -> Record:
     return Record(group_metadata_key(group_id), b"\x00\x03" + _encode_group_value(value))
 
 
-def read_key(key: bytes) -> OffsetCommitKey | GroupMetadataKey | None:
-    """The key of a record, None when it is of a kind that is not known here. Raises DecodeError, struct.error."""
-    (kind,) = _VERSION.unpack_from(key)
-    if kind in (OFFSET_COMMIT, LEGACY_OFFSET_COMMIT):
-        return _decode_offset_key(key, 2)[0]
-    if kind == GROUP_METADATA:
-        return _decode_group_key(key, 2)[0]
-    return None
+def read_offset_commit_key(key: bytes) -> OffsetCommitKey | None:
+    """None when the key is of another kind. Raises DecodeError."""
+    return _decode_offset_key(key, 2)[0] if key[:2] in _OFFSET_KINDS else None
+
+
+def read_group_metadata_key(key: bytes) -> GroupMetadataKey | None:
+    """None when the key is of another kind. Raises DecodeError."""
+    return _decode_group_key(key, 2)[0] if key[:2] == _GROUP_KIND else None
 
 
 def read_offset_commit_value(value: bytes) -> OffsetCommitValue | None:
-    """None when it is of a later version. Raises DecodeError, struct.error."""
-    return _read_value(OffsetCommitValue, value)
+    """None when it is of a later version. Raises DecodeError."""
+    decode = _offset_value_decoders.get(value[:2])
+    return None if decode is None else decode(value, 2)[0]
 
 
 def read_group_metadata_value(value: bytes) -> GroupMetadataValue | None:
-    """None when it is of a later version. Raises DecodeError, struct.error."""
-    return _read_value(GroupMetadataValue, value)
-
-
-def _read_value(cls: type[M], value: bytes) -> M | None:
-    (version,) = _VERSION.unpack_from(value)
-    if version not in cls.versions:
-        return None
-    return cls.decoder(version)(value, 2)[0]
+    """None when it is of a later version. Raises DecodeError."""
+    decode = _group_value_decoders.get(value[:2])
+    return None if decode is None else decode(value, 2)[0]
 
 
 def subscribed_topics(metadata: bytes) -> list[str]:
-    """The topics in the metadata of a member of a group of type "consumer". Raises DecodeError, struct.error."""
+    """The topics in the metadata of a member of a group of type "consumer". Raises DecodeError."""
     return _decode_subscription(metadata, 2)[0].topics

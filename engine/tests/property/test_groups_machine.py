@@ -34,7 +34,7 @@ from tailrace_engine.coordinator.group_messages import (
     SyncedGroup,
     SyncGroup,
 )
-from tailrace_engine.coordinator.records import GroupMetadataKey, read_group_metadata_value, read_key
+from tailrace_engine.coordinator.records import read_group_metadata_key, read_group_metadata_value
 
 CLIENTS = st.integers(0, 5)
 STATIC = {4: "four", 5: "five"}
@@ -211,7 +211,7 @@ class GroupsMachine(RuleBasedStateMachine):
     def look(self) -> None:
         """Take in what was written and answered since the last look."""
         for record in self.groups.log[self.records_seen :]:
-            if not isinstance(read_key(record.key), GroupMetadataKey):
+            if read_group_metadata_key(record.key) is None:
                 continue
             if record.value is None:
                 self.generation_id = self.kept_generation_id = 0

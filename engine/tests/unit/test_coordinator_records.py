@@ -18,8 +18,9 @@ from tailrace_engine.coordinator.records import (
     group_metadata_record,
     offset_commit_key,
     offset_commit_value,
+    read_group_metadata_key,
     read_group_metadata_value,
-    read_key,
+    read_offset_commit_key,
     read_offset_commit_value,
     subscribed_topics,
 )
@@ -89,8 +90,8 @@ def test_a_group_is_written_as_kafka_writes_it() -> None:
 
 
 def test_kafkas_records_are_read() -> None:
-    assert read_key(OFFSET_KEY) == OffsetCommitKey(group="billing", topic="orders", partition=0)
-    assert read_key(GROUP_KEY) == GroupMetadataKey(group="billing")
+    assert read_offset_commit_key(OFFSET_KEY) == OffsetCommitKey(group="billing", topic="orders", partition=0)
+    assert read_group_metadata_key(GROUP_KEY) == GroupMetadataKey(group="billing")
     assert read_offset_commit_value(OFFSET_VALUE) == kafkas_offset(2, 0, "", 1_795_518_868_405)
     assert read_group_metadata_value(STABLE_GROUP) == kafkas_group()
     new = read_group_metadata_value(NEW_GROUP)
@@ -139,7 +140,7 @@ def test_an_offset_with_its_own_expiry_is_written_in_the_version_that_has_it() -
 
 
 def test_a_legacy_key_is_an_offset() -> None:
-    assert read_key(b"\x00\x00" + OFFSET_KEY[2:]) == read_key(OFFSET_KEY)
+    assert read_offset_commit_key(b"\x00\x00" + OFFSET_KEY[2:]) == read_offset_commit_key(OFFSET_KEY)
 
 
 @pytest.mark.parametrize("key", [b"\x00\x03\x00\x01g", b"\x00\x15\x00\x01g", b"\x7f\xff"])
@@ -157,11 +158,9 @@ def test_values_of_later_versions_are_passed_over(key: bytes) -> None:
     assert groups.shard.counts == Groups().shard.counts
 
 
-@pytest.mark.parametrize(
-    "record", [Record(b"\x00", None), Record(OFFSET_KEY[:9], None), Record(GROUP_KEY, b"\x00\x03")]
-)
+@pytest.mark.parametrize("record", [Record(OFFSET_KEY[:9], None), Record(GROUP_KEY, b"\x00\x03")])
 def test_a_torn_record_is_an_error(record: Record) -> None:
-    with pytest.raises((DecodeError, struct.error)):
+    with pytest.raises(DecodeError):
         Groups().shard.replay(record)
 
 
@@ -183,11 +182,11 @@ def test_a_stable_group_of_kafkas_goes_on() -> None:
 def test_topics_are_read_from_subscriptions_of_any_version() -> None:
     assert subscribed_topics(subscription("a", "b")) == ["a", "b"]
     assert subscribed_topics(kafkas_group().members[0].subscription) == ["orders"]
-    with pytest.raises((DecodeError, struct.error)):
+    with pytest.raises(DecodeError):
         subscribed_topics(b"\x00\x00\x00\x00\x00\x09")
 
 
 def test_group_keys_are_utf_8() -> None:
-    key = read_key(group_metadata_key("gr\xfc\xdfe"))
-    assert isinstance(key, GroupMetadataKey)
+    key = read_group_metadata_key(group_metadata_key("gr\xfc\xdfe"))
+    assert key is not None
     assert key.group == "gr\xfc\xdfe"
