@@ -160,6 +160,14 @@ def _tier(registry: Registry, broker: "Broker") -> None:
     observe("tailrace_uploaded_objects_total", lambda: broker.uploader.objects)
     observe("tailrace_uploaded_bytes_total", lambda: broker.uploader.bytes)
     observe("tailrace_deleted_objects_total", lambda: broker.retention.objects_deleted)
+    compaction, workers = broker.storage.compaction, broker.workers
+    observe("tailrace_compaction_runs_total", lambda: compaction.runs)
+    observe("tailrace_compaction_read_bytes_total", lambda: compaction.bytes_read)
+    observe("tailrace_compaction_written_bytes_total", lambda: compaction.bytes_written)
+    observe("tailrace_compaction_seconds_total", lambda: compaction.seconds)
+    observe("tailrace_compaction_failures_total", lambda: compaction.failures)
+    observe("tailrace_worker_memory_bytes", lambda: workers.memory_bytes)
+    observe("tailrace_workers_started_total", lambda: workers.started)
     registry.observe_by_label("tailrace_object_errors_total", lambda: store.errors)
     for operation, times in store.times.items():
         registry.observe_histogram("tailrace_object_request_seconds", times, {"operation": operation})
