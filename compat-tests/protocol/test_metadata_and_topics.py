@@ -1,4 +1,4 @@
-"""Metadata, topics and the cluster (protocol.md items 18-27), FindCoordinator."""
+"""Metadata, topics and the cluster (protocol.md items 18-27)."""
 
 from __future__ import annotations
 
@@ -208,18 +208,3 @@ def test_describe_topic_partitions_pages_by_a_cursor(connection: wire.Connection
 def test_describe_topic_partitions_of_an_unknown_topic(connection: wire.Connection, topic_name: str) -> None:
     answer = connection.call("describe_topic_partitions", 0, topics=[{"name": topic_name}], response_partition_limit=10)
     assert [(topic.name, topic.error_code) for topic in answer.topics] == [(topic_name, 3)]
-
-
-@pytest.mark.parametrize("version", range(7))
-def test_find_coordinator(broker: Broker, connection: wire.Connection, system: str, version: int) -> None:
-    if version < 4:
-        more = {"key_type": 0} if version >= 1 else {}
-        answer = connection.call("find_coordinator", version, key="a-group", **more)
-    else:
-        (answer,) = connection.call("find_coordinator", version, coordinator_keys=["a-group"], key_type=0).coordinators
-        assert answer.key == "a-group"
-    assert answer.error_code in (0, 15)
-    if system == "tailrace":
-        assert answer.error_code == 15, "COORDINATOR_NOT_AVAILABLE until groups are served"
-    if answer.error_code == 0:
-        assert (answer.host, answer.port) == (broker.host, broker.port)

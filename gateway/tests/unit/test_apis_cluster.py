@@ -1,4 +1,4 @@
-"""ApiVersions, FindCoordinator, InitProducerId, DescribeCluster and DescribeProducers, over sockets."""
+"""ApiVersions, InitProducerId, DescribeCluster and DescribeProducers, over sockets."""
 
 from typing import Any
 
@@ -12,7 +12,6 @@ from tailrace_gateway.kafka.producer_ids import BLOCK_IDS
 from tailrace_gateway.kafka.schema.messages.api_versions import ApiVersionsRequest
 from tailrace_gateway.kafka.schema.messages.describe_cluster import DescribeClusterRequest
 from tailrace_gateway.kafka.schema.messages.describe_producers import DescribeProducersRequest, TopicRequest
-from tailrace_gateway.kafka.schema.messages.find_coordinator import FindCoordinatorRequest
 from tailrace_gateway.kafka.schema.messages.init_producer_id import InitProducerIdRequest
 
 T0 = 1_700_000_000_000
@@ -39,34 +38,6 @@ def test_a_client_names_its_software_properly(broker: Any, name: str) -> None:
     for fields in ({"client_software_name": name}, {"client_software_version": name}):
         request = ApiVersionsRequest(**{"client_software_name": "a", "client_software_version": "1", **fields})
         assert broker.ask(request, 3).error_code == ErrorCode.INVALID_REQUEST
-
-
-# --- FindCoordinator
-
-
-@pytest.mark.parametrize("version", range(7))
-def test_no_coordinator_is_available_for_any_key(broker: Any, version: int) -> None:
-    if version < 4:
-        answers = [broker.ask(FindCoordinatorRequest(key="g"), version)]
-    else:
-        answers = broker.ask(FindCoordinatorRequest(coordinator_keys=["g", "h"]), version).coordinators
-        assert [answer.key for answer in answers] == ["g", "h"]
-    for answer in answers:
-        assert answer.error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
-        assert (answer.node_id, answer.host, answer.port) == (-1, "", -1)
-        assert bool(answer.error_message) == (version >= 1)
-
-
-@pytest.mark.parametrize(("key_type", "first_version"), [(0, 1), (1, 1), (2, 6), (3, 99), (-1, 99)])
-def test_kinds_of_coordinators_need_their_version(broker: Any, key_type: int, first_version: int) -> None:
-    for version in range(1, 7):
-        if version < 4:
-            answer = broker.ask(FindCoordinatorRequest(key="g", key_type=key_type), version)
-        else:
-            asked = FindCoordinatorRequest(coordinator_keys=["g"], key_type=key_type)
-            (answer,) = broker.ask(asked, version).coordinators
-        known = version >= first_version
-        assert answer.error_code == (ErrorCode.COORDINATOR_NOT_AVAILABLE if known else ErrorCode.INVALID_REQUEST)
 
 
 # --- InitProducerId
