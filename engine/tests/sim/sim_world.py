@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from engine_support import NOW_MS, SeededEntropy
 from sim_clients import Admin, Auditor, Client, Consumer, Producer
+from sim_groups import REBALANCE_MS, SESSION_MS, GroupModel, Member
 from sim_metadata import SimMetadataStore
 from sim_model import PartitionModel, TopicModel
 
@@ -24,7 +25,11 @@ from tailrace_controller.runtime.active import LocalController
 from tailrace_core.errors import StorageUnavailable
 from tailrace_core.ids import TopicId
 from tailrace_core.membership import Topic
+from tailrace_core.settings import GroupSettings
+from tailrace_engine.runtime.compaction import CompactionOptions
+from tailrace_engine.runtime.coordinator import Coordinator
 from tailrace_engine.runtime.engine import Engine
+from tailrace_engine.runtime.internal_topics import group_coordinator
 from tailrace_engine.runtime.partition import Partition
 from tailrace_engine.runtime.retention import RetentionOptions
 from tailrace_engine.runtime.storage import BrokerStorage, StorageOptions
@@ -92,21 +97,34 @@ class World:
             ),
             upload=UploadOptions(random.choice([4, 16, 64]) * KIB, random.choice([300, 2_000]), 0.75),
             retention=RetentionOptions(random.choice([500, 3_000]), random.choice([1_000, 5_000]), GRACE_MS, 10**11),
+            compaction=CompactionOptions(dirty_bytes=1, check_interval_ms=1_000, memory_bytes=64 * KIB),
+        )
+        self.group_settings = GroupSettings(
+            initial_rebalance_delay_ms=random.choice([0, 300]),
+            session_timeout_ms_min=1,
+            offsets_retention_check_interval_ms=2**31 - 1,
+            offsets_topic_num_partitions=random.choice([1, 3]),
         )
         self.unsynced_bytes_max = random.choice([8 * KIB, 64 * KIB])
         self.storage: BrokerStorage
         self.engine: Engine
         self.membership: LocalController
+        self.groups: Coordinator
         self.metadata_store: SimMetadataStore
         self._room: list[asyncio.Future[None]] = []
         self._watched: list[tuple[Partition, PartitionModel]] = []
         self._tasks: list[asyncio.Task[Any]] = []
         names = [f"t{number}" for number in range(random.choice([1, 2, 3]))]
         self.producers = [Producer(self, f"producer{n}", idempotent=n > 0) for n in range(random.choice([2, 4]))]
+        group_ids = ["g0", "g1"][: random.choice([1, 1, 2])]
+        self.groups_of = {group_id: GroupModel(group_id, self.fail) for group_id in group_ids}
+        self.members = [Member(self, f"{group_id}.member{n}", group_id) for group_id in group_ids for n in range(3)]
+        self.admin = Admin(self, "admin", names)
         self.clients: list[Client] = [
             *self.producers,
             *[Consumer(self, f"consumer{n}") for n in range(2)],
-            Admin(self, "admin", names),
+            *self.members,
+            self.admin,
         ]
         self.lives = 0
         self._next_sequence = 1
@@ -217,7 +235,7 @@ class World:
         running = {client.name: self._spawn(client.run()) for client in self.clients}
         if self.is_last:
             await asyncio.sleep(self.random.random() * 3)
-            await self._settle(auditor, [auditing, *[running[producer.name] for producer in self.producers]])
+            await self._settle(auditor, auditing, running)
         else:
             self._spawn(self._go_wrong())
             await asyncio.sleep(self.random.uniform(1, 15))
@@ -246,6 +264,12 @@ class World:
         begun = await self.membership.start_broker(1, None, {"PLAINTEXT": ("127.0.0.1", 9092)})
         self.storage.start(1, begun)
         self.engine.on_room = self._on_room
+        loop = self.loop
+        assert loop is not None
+        self.groups = group_coordinator(
+            self.group_settings, self.engine, self.membership, self.clock, self.entropy, loop, self._spawn
+        )
+        self.groups.start()
         self.membership.subscribe(lambda _: self._watch())
         self.trace("world", f"the broker runs in leader epoch {begun.leader_epoch}")
         for topic_id, model in list(self.models.items()):
@@ -260,6 +284,7 @@ class World:
         self.trace("world", "the broker stops")
         for task in clients:
             task.cancel()
+        self.groups.stop()
         is_clean = await self.storage.wal.close(3.0)
         for task in self._tasks:
             task.cancel()
@@ -351,11 +376,19 @@ class World:
 
     # --- everything becomes well
 
-    async def _settle(self, auditor: Auditor, waiting: list[asyncio.Task[Any]]) -> None:
+    async def _settle(
+        self, auditor: Auditor, auditing: asyncio.Task[Any], running: dict[str, asyncio.Task[Any]]
+    ) -> None:
         self.trace("world", "everything is to become well")
         self.producing = False
         engine, wal = self.engine, self.storage.wal
+        waiting = [auditing, *[running[producer.name] for producer in self.producers]]
         await self._until("all that was sent is acknowledged, and all was read", lambda: all(t.done() for t in waiting))
+        running[self.admin.name].cancel()
+        await self._until("all members are in one generation", self._groups_are_settled)
+        for member in self.members:
+            running[member.name].cancel()
+        await asyncio.sleep((SESSION_MS + REBALANCE_MS) / 500)  # their groups become empty
         await self._until("everything is uploaded", lambda: not engine.unuploaded)
         await self._until("the WAL is released", lambda: not any(s.live for s in wal.ring.used.values()))
         if engine.must_hold_back or wal.fenced is not None:
@@ -369,6 +402,18 @@ class World:
         await auditor.run()
         self.clock.skew_ms = 2 * SKEW_MS_MAX + REGISTRATION_MS  # all that was registered expires
         await self._until("only objects that the catalog refers to are left", self._no_garbage)
+
+    def _groups_are_settled(self) -> bool:
+        for group_id, model in self.groups_of.items():
+            members = [member for member in self.members if member.group_id == group_id]
+            if not all(member.is_settled and member.generation == model.generation for member in members):
+                return False
+        return True
+
+    def stands(self, topic_id: TopicId) -> bool:
+        """Whether nobody has asked for the topic to be deleted."""
+        model = self.models.get(topic_id)
+        return model is not None and not model.deletion_asked
 
     def _no_garbage(self) -> bool:
         referred = set()
@@ -547,5 +592,5 @@ class _LogToTrace(logging.Handler):
         if self._world._is_dropping:
             return
         self._world.trace("log", record.getMessage())
-        if record.exc_info is not None and record.exc_info[1] is not None:
+        if record.exc_info and record.exc_info[1] is not None:
             self._world._fail_with(record.exc_info[1])

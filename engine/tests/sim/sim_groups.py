@@ -1,0 +1,274 @@
+"""Consumer groups of the simulation: members that join, share partitions, commit, leave and die; and what must be true.
+
+A member asks the coordinator as the gateway does. Its leader assigns ranges of every topic's partitions. What counts is
+when the coordinator gives an answer, not when a member gets it: a partition never has two owners in one generation, the
+generation never goes back, and what was committed, or was told to be committed, is never undone.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sim_clients import Client
+from sim_model import Fail
+
+from tailrace_core.errors import CoordinatorNotAvailable, MemberIdRequired, RebalanceInProgress, TailraceError
+from tailrace_core.ids import TopicId
+from tailrace_engine.coordinator.group_messages import (
+    CommitOffsets,
+    CommittedOffsets,
+    FetchedOffsets,
+    FetchOffsets,
+    Heartbeat,
+    JoinedGroup,
+    JoinGroup,
+    LeaveGroup,
+    LeavingMember,
+    OffsetToCommit,
+    SyncedGroup,
+    SyncGroup,
+)
+
+if TYPE_CHECKING:
+    from sim_world import World
+
+SESSION_MS = 3_000
+REBALANCE_MS = 2_000
+ANSWER_SECONDS = 10.0
+PROTOCOL = "range"
+
+Place = tuple[TopicId, int]
+
+
+@dataclass(slots=True)
+class Committed:
+    """What a group committed of a partition: numbers that only rise, each used once."""
+
+    newest_sent: int = 0
+    known: int = -1
+    """Acknowledged, or fetched."""
+
+
+@dataclass
+class GroupModel:
+    """What members were told."""
+
+    name: str
+    fail: Fail
+    generation: int = -1
+    """The newest that was synced."""
+    owners: dict[Place, str] = field(default_factory=dict)
+    """In that generation."""
+    offsets: dict[Place, Committed] = field(default_factory=dict)
+
+    def on_joined(self, generation: int) -> None:
+        if generation < self.generation:
+            self.fail(f"group {self.name} joins generation {generation}, it was in {self.generation}")
+
+    def on_synced(self, generation: int, member_id: str, places: list[Place]) -> None:
+        self.on_joined(generation)
+        if generation > self.generation:
+            self.generation = generation
+            self.owners = {}
+        for place in places:
+            owner = self.owners.setdefault(place, member_id)
+            if owner != member_id:
+                both = f"{owner} and {member_id}"
+                self.fail(f"group {self.name} gives partition {place[1]} to {both} in generation {generation}")
+
+    def on_committed(self, place: Place, number: int) -> None:
+        offset = self.offsets[place]
+        offset.known = max(offset.known, number)
+
+    def on_fetched(self, place: Place, number: int, known_before: int) -> None:
+        """known_before: when it was asked."""
+        offset = self.offsets.setdefault(place, Committed())
+        if not known_before <= number <= offset.newest_sent:
+            self.fail(
+                f"group {self.name} has committed {number} of partition {place[1]}, known was {known_before}, "
+                f"the newest that was sent {offset.newest_sent}"
+            )
+        offset.known = max(offset.known, number)
+
+
+class Member(Client):
+    """One consumer of a group."""
+
+    def __init__(self, world: "World", name: str, group_id: str) -> None:
+        super().__init__(world, name)
+        self.group_id = group_id
+        self.model = world.groups_of[group_id]
+        self.member_id = ""
+        self.generation = -1
+        self.places: list[Place] = []
+        self.is_settled = False
+        """In a generation, with what it was given."""
+
+    async def run(self) -> None:
+        while True:
+            try:
+                if not self.is_settled:
+                    await self.join()
+                elif self.world.producing and self.random.random() < 0.04:
+                    await self.end()
+                else:
+                    await self.work()
+            except RebalanceInProgress:
+                self.is_settled = False
+            except CoordinatorNotAvailable:
+                await self.make_topic()
+            except TailraceError as error:
+                self.say(f"is told {type(error).__name__}")
+                if type(error).__name__ in ("UnknownMemberId", "IllegalGeneration", "GroupIdNotFound"):
+                    self.forget()
+                await self.pause(0.3)
+
+    async def make_topic(self) -> None:
+        await self.pause(0.2)
+        try:
+            await self.world.groups.ensure_topic()
+        except TailraceError as error:
+            self.say(f"cannot make the topic of groups: {type(error).__name__}")
+
+    def forget(self) -> None:
+        self.member_id, self.generation, self.places, self.is_settled = "", -1, [], False
+
+    async def ask(self, request: Any, watch: Any = None) -> Any:
+        """The outcome. Raises what the coordinator says; RebalanceInProgress, which asks to join again, when in doubt.
+
+        watch is told of the outcome when the coordinator gives it.
+        """
+        await self.network()
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def on_answer(outcome: Any) -> None:
+            if watch is not None and not isinstance(outcome, TailraceError):
+                watch(outcome)
+            if not answer.done():
+                answer.set_result(outcome)
+
+        self.world.groups.ask(self.group_id, request, on_answer)
+        breaks = self.random.random() < 0.05
+        try:
+            async with asyncio.timeout(self.random.random() * 0.01 if breaks else ANSWER_SECONDS):
+                outcome = await answer
+                await self.network()
+        except TimeoutError:
+            self.say(f"lost the connection, {type(request).__name__} is in doubt")
+            raise RebalanceInProgress("") from None
+        if isinstance(outcome, TailraceError):
+            raise outcome
+        return outcome
+
+    async def join(self) -> None:
+        protocols = ((PROTOCOL, b"metadata"),)
+        request = JoinGroup(
+            self.group_id,
+            self.member_id,
+            None,
+            self.name,
+            "/sim",
+            SESSION_MS,
+            REBALANCE_MS,
+            "consumer",
+            protocols,
+            True,
+            True,
+        )
+        try:
+            joined: JoinedGroup = await self.ask(request, lambda outcome: self.model.on_joined(outcome.generation_id))
+        except MemberIdRequired as required:
+            self.member_id = required.member_id
+            return
+        self.member_id, self.generation = joined.member_id, joined.generation_id
+        assignments: tuple[tuple[str, bytes], ...] = ()
+        if joined.members:
+            assignments = self.assign([member.member_id for member in joined.members])
+        await self.pause(0.05)
+        generation, member_id = self.generation, self.member_id
+        synced: SyncedGroup = await self.ask(
+            SyncGroup(self.group_id, generation, member_id, None, "consumer", PROTOCOL, assignments),
+            lambda outcome: self.model.on_synced(generation, member_id, decoded(outcome.assignment)),
+        )
+        self.places = decoded(synced.assignment)
+        self.is_settled = True
+        self.say(f"is in generation {generation} of {self.group_id} with {len(self.places)} partitions")
+        await self.fetch_offsets()
+
+    def assign(self, member_ids: list[str]) -> tuple[tuple[str, bytes], ...]:
+        """Ranges of each topic's partitions."""
+        places: dict[str, list[Place]] = {member_id: [] for member_id in sorted(member_ids)}
+        for topic in self.world.membership.image.topics:
+            if topic.is_internal:
+                continue
+            share = -(-topic.partition_count // len(places))
+            for index in range(topic.partition_count):
+                places[sorted(places)[index // share]].append((topic.topic_id, index))
+        return tuple((member_id, encoded(owned)) for member_id, owned in places.items())
+
+    async def work(self) -> None:
+        await self.pause(SESSION_MS / 2_000)
+        if self.random.random() < 0.6:
+            await self.commit()
+        elif self.random.random() < 0.3:
+            await self.fetch_offsets()
+        await self.ask(Heartbeat(self.group_id, self.generation, self.member_id, None))
+
+    async def commit(self) -> None:
+        image = self.world.membership.image
+        offsets = []
+        numbers = []
+        for place in self.places:
+            topic = image.topic_by_id(place[0])
+            if topic is None:
+                continue
+            committed = self.model.offsets.setdefault(place, Committed())
+            committed.newest_sent += 1
+            numbers.append((place, committed.newest_sent))
+            text = "x" * self.random.choice([0, 10, 1_000])
+            offsets.append(OffsetToCommit(topic.name, place[0], place[1], committed.newest_sent, -1, text))
+        if not offsets:
+            return
+
+        def watch(outcome: CommittedOffsets) -> None:
+            for (place, number), error in zip(numbers, outcome.errors, strict=True):
+                if error is None and self.world.stands(place[0]):
+                    self.model.on_committed(place, number)
+
+        await self.ask(
+            CommitOffsets(self.group_id, self.generation, self.member_id, None, tuple(offsets)),
+            watch,
+        )
+
+    async def fetch_offsets(self) -> None:
+        image = self.world.membership.image
+        topics = [(place, topic) for place in self.places if (topic := image.topic_by_id(place[0])) is not None]
+        if not topics:
+            return
+        asked = tuple((topic.name, place[0], place[1]) for place, topic in topics)
+        known = [self.model.offsets.setdefault(place, Committed()).known for place, _ in topics]
+
+        def watch(outcome: FetchedOffsets) -> None:
+            for (place, _), before, fetched in zip(topics, known, outcome.offsets, strict=True):
+                if fetched.error is None and self.world.stands(place[0]):
+                    self.model.on_fetched(place, fetched.offset, before)
+
+        await self.ask(FetchOffsets(self.group_id, self.member_id, -1, asked), watch)
+
+    async def end(self) -> None:
+        """Leave, or die without a word; and come back later."""
+        if self.random.random() < 0.5:
+            self.say("leaves")
+            await self.ask(LeaveGroup(self.group_id, (LeavingMember(self.member_id, None),)))
+        else:
+            self.say("dies")
+        self.forget()
+        await self.pause(4.0)
+
+
+def encoded(places: list[Place]) -> bytes:
+    return b"".join(topic_id + bytes([index]) for topic_id, index in places)
+
+
+def decoded(assignment: bytes) -> list[Place]:
+    return [(assignment[at : at + 16], assignment[at + 16]) for at in range(0, len(assignment), 17)]
