@@ -16,6 +16,7 @@ import pytest
 from tailrace_core.membership import CreatedTopic, NewTopic, TopicDefaults
 from tailrace_core.settings import load
 from tailrace_engine.coordinator.group_messages import CommitOffsets, JoinGroup, OffsetToCommit
+from tailrace_engine.log.batch_builder import BatchBuilder, bytes_max
 from tailrace_engine.runtime.shard_owner import ShardOwner
 from tailrace_gateway.broker import Broker
 from tailrace_gateway.kafka import schema
@@ -125,6 +126,38 @@ def run(tmp_path: Path) -> Iterator[Callable[[Case], None]]:
 def test_every_metric_of_the_table_has_a_source(run: Callable[[Case], None]) -> None:
     async def case(node: Node) -> None:
         assert node.broker.registry.missing() == []
+
+    run(case)
+
+
+def test_compaction_of_internal_topics_is_counted(run: Callable[[Case], None]) -> None:
+    async def case(node: Node) -> None:
+        broker = node.broker
+        new = NewTopic("__consumer_offsets", 1, configs={"cleanup.policy": "compact"})
+        (created,) = await broker.membership.create_topics([new], TopicDefaults())
+        assert isinstance(created, CreatedTopic), created
+        partition = broker.engine.partition(new.name, 0)
+        record = [(b"a group's offset", bytes(10_000))]
+
+        async def commit_much() -> None:
+            for _ in range(120):
+                batch = BatchBuilder()
+                batch.add(record, bytes_max(record))
+                broker.engine.append(partition, memoryview(batch.finish(broker.clock.now_ms())), None, 0)
+
+        await commit_much()
+        found = await node.moved("tailrace_compaction_runs_total")
+        assert found["tailrace_compaction_read_bytes_total"] > 10_000
+        assert found["tailrace_compaction_written_bytes_total"] > 10_000
+        assert found["tailrace_compaction_seconds_total"] > 0
+        assert found["tailrace_workers_started_total"] == 1
+        if Path("/proc/self/statm").exists():
+            assert found["tailrace_worker_memory_bytes"] > 1 << 20
+        await broker.uploader.flush()
+        for name in await broker.store.list_keys("data/"):
+            await broker.store.delete(name)
+        await commit_much()
+        await node.moved("tailrace_compaction_failures_total")
 
     run(case)
 
