@@ -58,13 +58,16 @@ def keys_and_values(batch: Buffer, header: BatchHeader) -> Iterator[tuple[bytes 
     size = len(data)
     try:
         for _ in range(header.record_count):
-            # Varints of one byte, the usual ones, are read in place: three of the six always are.
+            # Short varints, the usual ones, are read in place.
             length = data[position]
             position += 1
-            if length > 0x7F:
-                length, position = _varint(data, position - 1)
-            else:
+            if length < 0x80:
                 length >>= 1
+            elif data[position] < 0x80:  # most records have 64 to 8191 bytes
+                length = (length & 0x7F | data[position] << 7) >> 1
+                position += 1
+            else:
+                length, position = _varint(data, position - 1)
             end = position + length
             position += 1  # the attributes
             while data[position] > 0x7F:  # the timestamp delta

@@ -109,12 +109,14 @@ async def replay_log(
             if offset >= state.high_watermark:
                 raise StorageUnavailable(f"{partition.name} is not durable up to its end")
             buffers, _ = await engine.read_cold(partition, offset, _READ_BYTES)
+            records = 0
             for buffer in buffers:
                 for position, size, _ in batch_spans(buffer):
                     header = read_header(buffer, position)
                     await latest.take(bytes(buffer[position : position + size]), header)
                     offset = header.end_offset
-                    on_records(header.record_count)
+                    records += header.record_count
+            on_records(records)
         taken = 0
         for key, value in latest.values.items():
             if value is not None or not is_empty:
