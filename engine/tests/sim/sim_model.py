@@ -78,7 +78,7 @@ class PartitionModel:
             self.fail(f"{self.name}: offset {base} is used twice: {who} has another batch there than was known")
         if sent.first_base is None:
             sent.first_base = base
-        elif sent.first_base != base and sent.idempotent:
+        elif sent.first_base != base and sent.idempotent and not self.may_be_forgotten(sent.first_base):
             self.fail(
                 f"{self.name}: {who} has a batch of an idempotent producer at {base}, it was at {sent.first_base}"
             )

@@ -43,6 +43,8 @@ from tailrace_engine.tier.uploader import UploadOptions
 from tailrace_engine.wal.writer import WalOptions
 
 KIB = 1024
+NO_FOLDER = Path("/dev/null/sim")
+"""Nothing is damaged, so nothing is put in quarantine."""
 GRACE_MS = 2_000
 PATIENCE_SECONDS = 120.0
 """Virtual: within it everything becomes well when nothing goes wrong any more."""
@@ -245,7 +247,7 @@ class World:
         self.membership = await LocalController.open(self.metadata_store, self.entropy, {})
         disk = self.disk
         self.storage = BrokerStorage(
-            Path("no such folder"),
+            NO_FOLDER,
             self.options,
             self.store,
             self.membership,
@@ -582,7 +584,7 @@ def _ask(model: PartitionModel, configs: Mapping[str, str]) -> None:
 
 
 class _LogToTrace(logging.Handler):
-    """The product's log is a part of the trace; an exception in it is a bug."""
+    """The product's log is a part of the trace; exceptions and damage in it are failures."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -594,3 +596,5 @@ class _LogToTrace(logging.Handler):
         self._world.trace("log", record.getMessage())
         if record.exc_info and record.exc_info[1] is not None:
             self._world._fail_with(record.exc_info[1])
+        elif record.levelno >= logging.ERROR and "the WAL is fenced" not in record.getMessage():
+            self._world._fail_with(RuntimeError(f"nothing was damaged, and the log says: {record.getMessage()}"))

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from sim_world import World
 
+from tailrace_engine.coordinator.classic_group import ClassicGroup
 from tailrace_engine.log.producers import AppendedBatch
 from tailrace_engine.log.state import LogState
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.partition import AppendWaiter, Partition
+from tailrace_engine.runtime.shard_owner import ShardOwner
 from tailrace_engine.runtime.start import EngineStart
 from tailrace_engine.sim.trace import SimFailure
 from tailrace_engine.tier.uploader import Uploader
@@ -22,7 +24,7 @@ from tailrace_engine.wal import recovery
 from tailrace_engine.wal.format import GroupFields, any_group_generation, group_prefix, read_group_header
 from tailrace_engine.wal.writer import Wal
 
-SEEDS = 60
+SEEDS = 150
 
 
 def failure_of(seed: int) -> SimFailure | None:
@@ -57,7 +59,7 @@ def test_acknowledging_before_the_sync_is_found(monkeypatch: pytest.MonkeyPatch)
         return write_and_tell
 
     plant(monkeypatch, Wal, "_write", around)
-    found("high watermark went back", "offset out of range", "is used twice", "went offline")
+    found("high watermark went back", "offset out of range", "is used twice", "nothing was damaged")
 
 
 def test_wal_released_before_the_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +97,7 @@ def test_an_end_of_the_log_forgotten_with_its_last_object_is_found(monkeypatch: 
         return load_extents_alone
 
     plant(monkeypatch, EngineStart, "load", around)
-    found("went back", "went offline")
+    found("went back", "nothing was damaged")
 
 
 def test_a_duplicate_answered_before_its_original_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,3 +154,24 @@ def test_a_log_start_that_passes_what_is_to_be_kept_is_found(monkeypatch: pytest
         lambda extents, log_start, *_: max((extent.end_offset for extent in extents), default=log_start),
     )
     found("that was to be kept")
+
+
+def test_a_reply_from_a_coordinator_s_state_that_was_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer_at_once(self: ShardOwner, ticket: Any, outcome: Any) -> None:
+        del self._held[ticket]
+        ticket.on_answer(outcome)
+
+    monkeypatch.setattr(ShardOwner, "_answer", answer_at_once)
+    found("has committed", "it was in")
+
+
+def test_a_partition_given_to_two_members_of_one_generation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def around(assign: Any) -> Any:
+        def assign_the_first_to_all(self: ClassicGroup, assignments: dict[str, bytes], now_ms: int) -> None:
+            first = next(iter(assignments.values()), b"")
+            assign(self, dict.fromkeys(assignments, first), now_ms)
+
+        return assign_the_first_to_all
+
+    plant(monkeypatch, ClassicGroup, "_assign", around)
+    found("gives partition")

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sim_run import run_many
 
 FIRST_SEED = 1
 SEEDS = 300
 
 
+@pytest.mark.timeout(900)
 def test_seeds_hold_every_invariant() -> None:
     steps, failures = run_many(FIRST_SEED, SEEDS, chunk=5)
     assert not failures, "\n".join([f"{len(failures)} of {SEEDS} seeds fail", *sorted(failures)[:3]])
