@@ -114,6 +114,7 @@ class Coordinated:
             TOPIC,
             self.partition_count,
             Words,
+            (Put,),
             node.engine,
             node.controller,
             node.clock,

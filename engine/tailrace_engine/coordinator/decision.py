@@ -10,7 +10,8 @@ no I/O and reads no clock. Its owner (runtime/coordinator.py) calls, on the loop
 so the next request decides on what was decided before, durable or not. Every answer, also of a request that only read,
 is handed out when all that the shard had appended at the time of the decision is below the high watermark: a client
 never hears of something that a crash may still undo. When an append fails, the owner drops the shard, answers all that
-waits with NotCoordinator, and loads a new shard from the log.
+waits with NotCoordinator, and loads a new shard from the log. A decision whose records fit into no batch does not
+stand: nothing of it is replayed, and its answers become InvalidCommitOffsetSize.
 
 A request whose answer comes later (a member that waits for its group) leaves its ticket with the shard; a later
 decision, of another request or of `expire`, answers it. Loading is `replay` over the log, then `on_loaded`.

@@ -56,14 +56,19 @@ class Coordinator:
         topic_name: str,
         partition_count: int,
         make_shard: Callable[[], Shard],
+        bulk_requests: tuple[type, ...],
         engine: Engine,
         membership: Membership,
         clock: Clock,
         loop: Loop,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        """partition_count is for the topic's creation. spawn runs a coroutine until it ends or the broker stops."""
+        """partition_count is for the topic's creation. bulk_requests: types that are refused when room gets short.
+
+        spawn runs a coroutine until it ends or the broker stops.
+        """
         self.topic_name = topic_name
+        self.bulk_requests = bulk_requests
         self.engine = engine
         self.clock = clock
         self.loop = loop

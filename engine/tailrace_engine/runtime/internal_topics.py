@@ -6,6 +6,7 @@ from typing import Any, Final
 from tailrace_core.membership import Membership
 from tailrace_core.ports import Clock, Entropy, Loop
 from tailrace_core.settings import GroupSettings
+from tailrace_engine.coordinator.group_messages import CommitOffsets
 from tailrace_engine.coordinator.group_parts import GroupOptions
 from tailrace_engine.coordinator.groups import GroupShard
 from tailrace_engine.runtime.coordinator import Coordinator
@@ -37,6 +38,7 @@ def group_coordinator(
         CONSUMER_OFFSETS,
         settings.offsets_topic_num_partitions,
         lambda: GroupShard(options, entropy),
+        (CommitOffsets,),
         engine,
         membership,
         clock,

@@ -4,8 +4,12 @@ The records of all decisions that are made until the loop comes round become one
 request: answers wait in lists, one per batch, in the order in which the WAL releases batches. An answer that depends on
 nothing that is still under way is given in the same call.
 
-Whatever goes wrong with the log, the owner closes for good: its state may be ahead of what will ever be durable, so all
-who wait are told to find the coordinator again, and the shard is read anew from the log by another owner.
+Internal topics have their own slice of the WAL and of what may be under way. The requests that append most are refused
+before it is used up, and before they are decided; so there is room for what keeps groups going.
+
+Whatever goes wrong with the log, its slice being used up included, the owner closes for good: its state may be ahead
+of what will ever be durable, so all who wait are told to find the coordinator again, and the shard is read anew from
+the log by another owner.
 """
 
 import logging
@@ -25,6 +29,7 @@ from tailrace_engine.runtime.partition import Partition
 
 logger = logging.getLogger(__name__)
 
+_BULK_IN_FLIGHT_BYTES_MAX: Final = limits.INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX * 3 // 4
 _REFUSED_SECONDS: Final = 1.0
 """What was due, and could not be appended, is tried again so late."""
 
@@ -51,6 +56,8 @@ class ShardHost(Protocol):
     in_flight_bytes: int
     """Of batches that are appended, or about to be, and not durable; at most."""
     records_appended: int
+    bulk_requests: tuple[type, ...]
+    """Types of requests that are refused when room gets short."""
 
     def on_shard_lost(self, owner: "ShardOwner", reason: str) -> None:
         """The owner has closed; its shard is to be loaded again."""
@@ -101,10 +108,16 @@ class ShardOwner:
         if self.closed:
             on_answer(NotCoordinator(f"{self.partition.name} is read again"))
             return
+        host = self._host
+        if request.__class__ in host.bulk_requests and (
+            host.in_flight_bytes > _BULK_IN_FLIGHT_BYTES_MAX or host.engine.wal.is_nearly_full()
+        ):
+            on_answer(CoordinatorNotAvailable("the log takes no more now"))
+            return
         ticket = Ticket(on_answer)
         self._held[ticket] = None
         try:
-            self._take(self.shard.decide(request, ticket, self._host.clock.now_ms()))
+            self._take(self.shard.decide(request, ticket, host.clock.now_ms()))
             deadline_ms = self.shard.next_deadline_ms()
             if deadline_ms is not None and deadline_ms < self._armed_ms and not self.closed:
                 self._arm(deadline_ms, 0.0)
@@ -149,44 +162,45 @@ class ShardOwner:
     # --- the log
 
     def _add(self, records: tuple[Record, ...]) -> TailraceError | None:
-        """Put a decision's records into the batch that is being made; what is told where they cannot be appended.
+        """Put a decision's records into the batch that is being made; what is told where no batch can hold them.
 
         They share a batch, so that all of them survive a crash or none does. Tombstones need not: what was decided to
         be forgotten may be forgotten in parts.
         """
-        host = self._host
         configs = self.partition.configs
         limit = min(configs.max_message_bytes, configs.segment_bytes)
         size = bytes_max(records)
-        if host.in_flight_bytes and host.in_flight_bytes + size > limits.INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX:
-            return CoordinatorNotAvailable(f"{self.partition.name} has too much that is not durable yet")
-        if self._batch.bytes_max + size <= limit:
-            return self._extend(records, size)
         if HEADER_BYTES + size <= limit:
-            self._append()
-            return None if self.closed else self._extend(records, size)
-        if any(record.value is not None for record in records):
+            if self._batch.bytes_max + size > limit:
+                self._append()
+            if not self.closed:
+                self._extend(records, size)
+            return None
+        if len(records) == 1 or any(record.value is not None for record in records):
             return InvalidCommitOffsetSize(
                 f"{size} bytes of records are more than a batch of {self.partition.topic_name} may have ({limit})"
             )
         for record in records:
             error = self._add((record,))
-            if error is not None and not self.closed:
+            if error is not None:
                 self.close(str(error))  # the log has a part of it, the state has nothing
             if self.closed:
-                return error
+                break
         return None
 
-    def _extend(self, records: tuple[Record, ...], size: int) -> TailraceError | None:
+    def _extend(self, records: tuple[Record, ...], size: int) -> None:
         batch = self._batch
         host = self._host
+        if host.in_flight_bytes + size > limits.INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX:
+            self.close("too much is not durable yet")
+            return
         if not batch.record_count:
             if host.engine.wal.is_full(internal=True):
-                return CoordinatorNotAvailable("the write-ahead log is full")
+                self.close("the write-ahead log is full")
+                return
             host.loop.call_soon(self._append)
         host.in_flight_bytes += size
         batch.add(records, size)
-        return None
 
     def _append(self) -> None:
         """Everything decided since the last time becomes one batch of the log."""

@@ -276,6 +276,10 @@ class Wal:
         """Back-pressure: hold back new appends. Internal topics may go on into the reserve."""
         return self.room_bytes(internal) < 0
 
+    def is_nearly_full(self) -> bool:
+        """What internal topics may do without is held back: a third of their part of the reserve is left."""
+        return self.ring.free_bytes() - self.queued_bytes < self._reserve_bytes // 2
+
     def room_bytes(self, internal: bool = False) -> int:
         """What may still be appended before back-pressure; negative once it is there."""
         reserve = self._reserve_bytes // 4 if internal else self._reserve_bytes
