@@ -119,9 +119,11 @@ class ProducerStates:
 
     def in_steps(self) -> Iterator[list[tuple[int, ProducerState]]]:
         """The producers of now, some at a time: what goes through all of them lets others run in between."""
-        states = list(self._states.items())
-        for place in range(0, len(states), _PRODUCERS_A_STEP):
-            yield states[place : place + _PRODUCERS_A_STEP]
+        states = self._states
+        ids = list(states)  # not the items: so many tuples at once would set off the garbage collector
+        for place in range(0, len(ids), _PRODUCERS_A_STEP):
+            some = ids[place : place + _PRODUCERS_A_STEP]
+            yield [(producer_id, states[producer_id]) for producer_id in some if producer_id in states]
 
     def expire(self, some: list[tuple[int, ProducerState]], now_ms: int, expiration_ms: int) -> int:
         """Of some of the producers, forget those that have not written for expiration_ms; returns how many."""
