@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, Final
 
 from tailrace_engine.runtime.workers import FRAME
 
-_NICENESS: Final = 10
-"""The broker goes first where there are not enough cores."""
+_NICENESS: Final = 5
+"""The broker goes first where there are not enough cores, and a quarter of one is left for what bounds its restart."""
 
 
 def main() -> None:
