@@ -18,7 +18,13 @@ VERSION = "4.3.1"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tailrace" / f"kafka-{VERSION}"
 CLUSTER_ID = "dGFpbHJhY2UtY29tcGF0MA"
 
-SHARED_SETTINGS = (Setting.NUM_PARTITIONS, Setting.INITIAL_REBALANCE_DELAY_MS, Setting.GROUP_MAX_SIZE)
+SHARED_SETTINGS = (
+    Setting.NUM_PARTITIONS,
+    Setting.INITIAL_REBALANCE_DELAY_MS,
+    Setting.GROUP_MAX_SIZE,
+    Setting.LOG_RETENTION_HOURS,
+    Setting.LOG_RETENTION_CHECK_INTERVAL_MS,
+)
 """Settings of Kafka's names: handed on."""
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">

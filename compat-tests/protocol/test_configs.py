@@ -540,7 +540,11 @@ def test_times_out_of_bounds_are_refused_from_the_change_on(connection: wire.Con
 
 @pytest.mark.parametrize("where", ["topic by age", "topic by size", "broker by age"])
 def test_retention_follows_a_change(tmp_path: Path, start_broker: StartBroker, where: str) -> None:
-    settings = {Setting.LOG_RETENTION_CHECK_INTERVAL_MS: 200, Setting.UPLOAD_INTERVAL_MS: 100}
+    settings = {
+        Setting.LOG_RETENTION_CHECK_INTERVAL_MS: 200,
+        Setting.UPLOAD_INTERVAL_MS: 100,
+        Setting.UPLOAD_BYTES: 1 << 18,
+    }
     broker = start_broker(tmp_path, settings)
     with broker.connect() as connection:
         topic = connection.create_usable_topic("t", configs={"segment.bytes": str(1 << 20)})
@@ -586,7 +590,7 @@ def test_connections_are_limited_from_the_change_on(own: Broker) -> None:
         try:
             with own.connect() as further:
                 further.metadata([])
-        except (OSError, EOFError):
+        except (OSError, wire.ConnectionClosed):
             return True
         return False
 
