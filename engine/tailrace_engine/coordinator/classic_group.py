@@ -7,7 +7,7 @@
 A rebalance lives in memory alone. Two things are kept: the generation with its members and assignments when the leader
 has synced, and the generation that ended empty. So a coordinator that is loaded again is back in the last generation
 that was complete, and its members go on if they have not moved either. A record says all of the group; `apply` makes
-the group what the record says, and leaves alone what is soft of the members that stay: sessions, and who waits.
+the group what the record says, and leaves the sessions of its members alone.
 
 The order of members is the order in which they came, so that equal inputs elect and vote alike.
 
@@ -461,33 +461,28 @@ class ClassicGroup(GroupMembers):
         return group_metadata_record(self.group_id, value)
 
     def apply(self, value: GroupMetadataValue) -> None:
-        """Be the group that the record says."""
+        """Be the group that the record says. Nobody waits in the states that are kept."""
+        assert not self.waiting_joins
         before, self.members = self.members, {}
         self._counts.members -= len(before)
         self.static_members.clear()
         self.supporters.clear()
         for kept in value.members:
-            member = before.pop(kept.member_id, None)
-            if member is None:
-                member = self._insert(
-                    kept.member_id,
-                    kept.group_instance_id,
-                    kept.client_id,
-                    kept.client_host,
-                    kept.rebalance_timeout if kept.rebalance_timeout != -1 else kept.session_timeout,
-                    kept.session_timeout,
-                    ((value.protocol or "", bytes(kept.subscription)),),
-                )
-            else:
-                self.members[kept.member_id] = member
-                self._counts.members += 1
-                self._count_protocols(member.protocols, 1)
-                if member.group_instance_id is not None:
-                    self.static_members[member.group_instance_id] = kept.member_id
+            known = before.get(kept.member_id)
+            said = (value.protocol or "", bytes(kept.subscription))
+            member = self._insert(
+                kept.member_id,
+                kept.group_instance_id,
+                kept.client_id,
+                kept.client_host,
+                kept.rebalance_timeout if kept.rebalance_timeout != -1 else kept.session_timeout,
+                kept.session_timeout,
+                known.protocols if known is not None and said in known.protocols else (said,),
+            )
+            if known is not None:
+                assert known.sync_ticket is None
+                member.session = known.session
             member.assignment = bytes(kept.assignment)
-        assert not any(gone.join_ticket is not None or gone.sync_ticket is not None for gone in before.values()), (
-            "those who wait are members"
-        )
         self.protocol_type = value.protocol_type
         self.generation_id = value.generation
         self.protocol_name = value.protocol

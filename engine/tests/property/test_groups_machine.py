@@ -34,7 +34,7 @@ from tailrace_engine.coordinator.group_messages import (
     SyncedGroup,
     SyncGroup,
 )
-from tailrace_engine.coordinator.records import read_group_metadata_key, read_group_metadata_value
+from tailrace_engine.coordinator.records import GroupMetadataValue, read_group_metadata_key, read_group_metadata_value
 
 CLIENTS = st.integers(0, 5)
 STATIC = {4: "four", 5: "five"}
@@ -46,6 +46,7 @@ PROTOCOLS = st.sampled_from(
         (("sticky", b"only"),),
     ]
 )
+EVERY_PROTOCOL = (("range", subscription(TOPIC)), ("sticky", b"s"))
 LONG_MS = 4_000_000
 """Longer than everything that a group waits for."""
 
@@ -77,6 +78,8 @@ class GroupsMachine(RuleBasedStateMachine):
         """Who was given an assignment; a static member by its instance id."""
         self.names: dict[str, str] = {}
         """Instance ids by the member ids that they had."""
+        self.rosters: dict[int, frozenset[str]] = {}
+        """Who was in a generation, as its leader was told."""
         self.offsets: dict[int, int] = {}
         self.serial = 0
 
@@ -123,6 +126,18 @@ class GroupsMachine(RuleBasedStateMachine):
         ticket = self.groups.ask(request)
         self.askers[ticket] = number, request
         self.look()
+
+    @rule(numbers=st.sets(CLIENTS, min_size=1), order=st.permutations(range(6)))
+    def become_stable(self, numbers: set[int], order: list[int]) -> None:
+        """Some clients join, who does not is given up, and all of the generation sync."""
+        for number in sorted(numbers):
+            self.join(number, EVERY_PROTOCOL, known=False, skipping=True)
+        for _ in range(3):
+            if self.groups.waiting:
+                self.groups.advance(60_000)
+        for number in order:
+            if number in numbers:
+                self.sync(number)
 
     @rule(number=CLIENTS)
     def heartbeat(self, number: int) -> None:
@@ -186,6 +201,8 @@ class GroupsMachine(RuleBasedStateMachine):
         self.groups.restart()
         self.askers.clear()
         self.generation_id = self.kept_generation_id
+        for generation_id in [each for each in self.rosters if each > self.kept_generation_id]:
+            del self.rosters[generation_id]
         after = self.described()
         if before is not None and before.state in ("Stable", "Empty") and after is not None:
             if self.groups.options.members_max >= len(before.members):
@@ -216,14 +233,15 @@ class GroupsMachine(RuleBasedStateMachine):
             if record.value is None:
                 self.generation_id = self.kept_generation_id = 0
                 self.assigned.clear()
+                self.rosters.clear()
             else:
                 kept = read_group_metadata_value(record.value)
                 assert kept is not None
                 assert kept.generation >= self.kept_generation_id, "generations only rise"
                 self.kept_generation_id = kept.generation
                 self.generation_id = max(self.generation_id, kept.generation)
-                if kept.members and kept.generation not in self.assigned:
-                    self.assigned[kept.generation] = self.offered
+                if kept.members:
+                    self.on_kept(kept)
         self.records_seen = len(self.groups.log)
         answered = [(ticket, *self.askers.pop(ticket)) for ticket in list(self.askers) if ticket in self.groups.answers]
         for ticket, _, _ in answered:
@@ -237,6 +255,20 @@ class GroupsMachine(RuleBasedStateMachine):
                 self.on_synced(self.clients[number], request, outcome)
             else:
                 self.on_joined(self.clients[number], outcome)
+
+    def on_kept(self, kept: GroupMetadataValue) -> None:
+        """A generation is assigned once; then only ids of static members change."""
+        for member in kept.members:
+            if member.group_instance_id is not None:
+                self.names[member.member_id] = member.group_instance_id
+        assigned = self.assigned.setdefault(kept.generation, self.offered)
+        offered = {self.holder(member_id): assignment for member_id, assignment in assigned.items()}
+        for member in kept.members:
+            assert member.assignment == offered.get(self.holder(member.member_id), b"")
+
+    def holder(self, member_id: str) -> str:
+        """Who a member id belongs to: static members outlive theirs."""
+        return self.names.get(member_id, member_id)
 
     def on_joined(self, client: Client, outcome: object) -> None:
         if isinstance(outcome, MemberIdRequired):
@@ -252,6 +284,9 @@ class GroupsMachine(RuleBasedStateMachine):
             for member in outcome.members:
                 if member.group_instance_id is not None:
                     self.names[member.member_id] = member.group_instance_id
+            if ids:
+                roster = frozenset(map(self.holder, ids))
+                assert self.rosters.setdefault(outcome.generation_id, roster) == roster, "a generation has its members"
         else:
             assert isinstance(outcome, TailraceError)
             self.hear(client, outcome)
@@ -262,8 +297,8 @@ class GroupsMachine(RuleBasedStateMachine):
             self.hear(client, outcome)
             return
         assigned = self.assigned[request.generation_id]
-        holder = self.names.get(request.member_id, request.member_id)
-        mine = {assignment for id_, assignment in assigned.items() if self.names.get(id_, id_) == holder}
+        holder = self.holder(request.member_id)
+        mine = {assignment for member_id, assignment in assigned.items() if self.holder(member_id) == holder}
         assert outcome.assignment in mine or (outcome.assignment == b"" and request.member_id not in assigned)
         if outcome.assignment:
             assert self.holders.setdefault(outcome.assignment, holder) == holder

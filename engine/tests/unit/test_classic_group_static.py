@@ -190,3 +190,22 @@ def test_a_rebalance_that_a_restart_interrupts_is_forgotten(groups: Groups) -> N
     assert groups.state() == "Stable"
     assert [member.member_id for member in groups.describe().members] == [leader.member_id, follower.member_id]
     assert groups.heartbeat(leader.member_id, 1) is None
+
+
+def test_what_a_member_said_last_is_what_a_restart_brings_back(groups: Groups) -> None:
+    [first] = groups.stable(1, protocols=(("range", subscription(TOPIC)),))
+    changed = (("sticky", subscription(TOPIC, "other")), ("range", subscription(TOPIC)))
+    groups.settle([groups.join(first.member_id, protocols=changed, session_timeout_ms=20_000)])
+    before = groups.describe()
+    groups.restart()
+    assert groups.describe() == before
+    assert before.members[0].metadata == subscription(TOPIC, "other")
+    groups.advance(19_999)
+    assert groups.heartbeat(first.member_id, 2) is None
+
+
+def test_all_protocols_of_a_member_are_known_after_the_leader_synced(groups: Groups) -> None:
+    both = (("range", subscription(TOPIC)), ("sticky", subscription(TOPIC)))
+    _, follower = groups.stable(2, protocols=both)
+    assert groups.answers[groups.join(follower.member_id, protocols=both)] == follower
+    assert groups.state() == "Stable"
