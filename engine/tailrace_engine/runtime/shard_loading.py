@@ -23,12 +23,15 @@ from tailrace_engine.log.wal_index import WalIndex
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.partition import Partition
 
-_READ_BYTES: Final = 1 << 20
-_READ_BYTES_MIN: Final = 64 << 10
-"""One read of the WAL: less where little of what it gives is of use."""
-_SCANNED_AT_ONCE: Final = 500
-"""Records and batches that are looked through before the loop gets its turn: a millisecond or so ..."""
-_REPLAYED_AT_ONCE: Final = 100
+_READ_BYTES: Final = 256 << 10
+"""One read of a partition: some thousand small batches, whose places are found at once."""
+_WALK_BYTES_MAX: Final = 1 << 20
+_WALK_BYTES_MIN: Final = 64 << 10
+"""One read of the walk through the WAL: less where little of what it gives is of use."""
+_SCANNED_AT_ONCE: Final = 250
+"""Records and batches that are looked through before the loop gets its turn: half a millisecond, since several loads
+may have theirs in one pass ..."""
+_REPLAYED_AT_ONCE: Final = 50
 """... as for records that a shard takes, which decodes them."""
 
 
@@ -52,18 +55,28 @@ class Loading:
         self.missed.append(request)
 
 
+class Pace:
+    """How much was looked through since the loop had its turn."""
+
+    __slots__ = ("looked",)
+
+    def __init__(self) -> None:
+        self.looked = 0
+
+
 class Latest:
     """The last value of each key, in the order of those; None is a tombstone."""
 
-    __slots__ = ("_looked", "values")
+    __slots__ = ("_pace", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
         self.values: dict[bytes, bytes | None] = {}
-        self._looked = 0
+        self._pace = pace
 
     async def take(self, batch: bytes, header: BatchHeader) -> None:
         """The next batch, which is intact. Now and then the loop gets its turn."""
-        looked = self._looked + 1
+        pace = self._pace
+        looked = pace.looked + 1
         if not header.attributes & CONTROL_BIT:
             values = self.values
             for key, value in keys_and_values(batch, header):
@@ -75,7 +88,7 @@ class Latest:
                 if looked >= _SCANNED_AT_ONCE:
                     looked = 0
                     await asyncio.sleep(0)
-        self._looked = looked
+        pace.looked = looked
 
 
 class Walked(NamedTuple):
@@ -98,7 +111,7 @@ async def replay_log(
     offset = state.log_start_offset
     is_empty = True
     while offset < state.log_end_offset:
-        latest = Latest()
+        latest = Latest(Pace())
         while offset < state.log_end_offset:
             if walked is not None and offset == walked.start_offset:
                 for key, value in walked.latest.values.items():
@@ -132,9 +145,9 @@ class _Cursor:
 
     __slots__ = ("_batches", "_end_offset", "_start_offset", "latest", "partition", "place")
 
-    def __init__(self, partition: Partition, index: WalIndex) -> None:
+    def __init__(self, partition: Partition, index: WalIndex, pace: Pace) -> None:
         self.partition = partition
-        self.latest = Latest()
+        self.latest = Latest(pace)
         self._start_offset = index.base_offset()
         self._end_offset = index.end_offset
         self._batches = index.batches()
@@ -156,15 +169,16 @@ async def walk_wal(
     Raises StorageUnavailable and DataCorrupt; then replay_log will find out what can be read.
     """
     wal = engine.wal
+    pace = Pace()
     cursors: list[_Cursor] = []
     ends: dict[int, int] = {}
     for partition in partitions:
         if partition.wal_index is not None and partition.damage is None:
-            cursors.append(_Cursor(partition, partition.wal_index))
+            cursors.append(_Cursor(partition, partition.wal_index, pace))
             for segment, end in partition.wal_index.segment_ends().items():
                 ends[segment] = max(end, ends.get(segment, 0))
     order = {segment: place for place, segment in enumerate(wal.ring.used)}
-    read_bytes = _READ_BYTES
+    read_bytes = _WALK_BYTES_MAX
     unpin = wal.pin(ends)
     try:
         while True:
@@ -176,7 +190,7 @@ async def walk_wal(
             used = 0
             for cursor in cursors:
                 used += await _walk_partition(cursor, data, segment, begin, on_records)
-            read_bytes = min(max(2 * used, _READ_BYTES_MIN), _READ_BYTES)
+            read_bytes = min(max(2 * used, _WALK_BYTES_MIN), _WALK_BYTES_MAX)
     finally:
         unpin()
     return {cursor.partition: cursor.walked() for cursor in cursors}
