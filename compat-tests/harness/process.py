@@ -40,6 +40,12 @@ class Setting(enum.StrEnum):
     INITIAL_REBALANCE_DELAY_MS = "group.initial.rebalance.delay.ms"
     GROUP_MAX_SIZE = "group.max.size"
     LOG_RETENTION_HOURS = "log.retention.hours"
+    MAX_CONNECTIONS = "max.connections"
+    MAX_CONNECTIONS_PER_IP = "max.connections.per.ip"
+    MAX_CONNECTIONS_PER_IP_OVERRIDES = "max.connections.per.ip.overrides"
+    WAL_SEGMENT_BYTES = "wal.segment_bytes"
+    WAL_CAPACITY_BYTES = "wal.capacity_bytes"
+    UPLOAD_PRESSURE_RATIO = "upload.pressure_ratio"
     LOG_RETENTION_CHECK_INTERVAL_MS = "log.retention.check.interval.ms"
 
 
