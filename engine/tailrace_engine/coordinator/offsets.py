@@ -31,9 +31,6 @@ class GroupOffsets:
         self._by_topic: dict[str, dict[int, OffsetCommitValue]] = {}
         self._counts = counts
 
-    def __bool__(self) -> bool:
-        return bool(self._by_topic)
-
     def __iter__(self) -> Iterator[tuple[str, int, OffsetCommitValue]]:
         for topic_name, partitions in self._by_topic.items():
             for partition, value in partitions.items():

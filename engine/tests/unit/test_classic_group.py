@@ -347,6 +347,27 @@ def test_while_members_join_those_who_came_first_are_kept() -> None:
     assert {groups.answers[ticket].generation_id for ticket in (first, second)} == {2}
 
 
+def test_a_member_that_is_refused_for_the_size_is_not_waited_for() -> None:
+    groups = Groups(initial_rebalance_delay_ms=0, members_max=1)
+    [member] = groups.stable(1)
+    error = groups.answers[groups.join(requires_known_member_id=True)]
+    assert isinstance(error, GroupMaxSizeReached)
+    groups.leave(member.member_id)
+    pending = [groups.answers[groups.join(requires_known_member_id=True)].member_id for _ in range(2)]
+    joined = groups.join(pending[0])
+    assert isinstance(groups.answers[groups.join(pending[1])], GroupMaxSizeReached)
+    groups.advance(0)
+    groups.sync(groups.answers[joined])
+    assert groups.answers[groups.join(pending[0])].generation_id == groups.answers[joined].generation_id + 1
+
+
+def test_an_id_that_was_given_out_ends_with_its_group(groups: Groups) -> None:
+    error = groups.answers[groups.join(requires_known_member_id=True)]
+    assert groups.call(DeleteGroup(GROUP)) is None
+    assert isinstance(groups.answers[groups.join(error.member_id)], UnknownMemberId)
+    assert groups.shard.next_deadline_ms() is None
+
+
 def test_a_group_that_is_over_its_size_when_loaded_rebalances(groups: Groups) -> None:
     groups.stable(2)
     groups.options = groups.options._replace(members_max=1)

@@ -28,7 +28,12 @@ from tailrace_engine.coordinator.group_messages import (
     TopicsDeleted,
 )
 from tailrace_engine.coordinator.groups import RECORDS_PER_EXPIRY_MAX
-from tailrace_engine.coordinator.records import OffsetCommitValue, offset_commit_key, offset_commit_value
+from tailrace_engine.coordinator.records import (
+    OffsetCommitValue,
+    group_metadata_key,
+    offset_commit_key,
+    offset_commit_value,
+)
 
 OTHER_ID = b"another-topic-id"
 RETENTION_MS = 10_080 * 60_000
@@ -295,7 +300,7 @@ def test_many_offsets_go_in_several_decisions(groups: Groups) -> None:
 
 
 def test_tombstones_of_what_is_not_there_are_no_matter(groups: Groups) -> None:
-    for key in (offset_commit_key(GROUP, TOPIC, 0), b"\x00\x02\x00\x01g"):
+    for key in (offset_commit_key(GROUP, TOPIC, 0), group_metadata_key(GROUP)):
         groups.shard.replay(Record(key, None))
     groups.commit(5)
     groups.shard.replay(Record(offset_commit_key(GROUP, TOPIC, 1), None))
@@ -308,3 +313,10 @@ def test_a_deleted_group_takes_its_deadlines_along(groups: Groups) -> None:
     groups.commit(5)
     groups.call(DeleteGroup(GROUP))
     assert groups.shard.next_deadline_ms() is None
+
+
+def test_the_tombstone_of_a_group_takes_its_offsets_along(groups: Groups) -> None:
+    groups.commit(5)
+    groups.shard.replay(Record(group_metadata_key(GROUP), None))
+    assert groups.shard.counts == Groups().shard.counts
+    assert groups.fetch().offset == -1
