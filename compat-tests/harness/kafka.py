@@ -24,6 +24,8 @@ SHARED_SETTINGS = (
     Setting.GROUP_MAX_SIZE,
     Setting.LOG_RETENTION_HOURS,
     Setting.LOG_RETENTION_CHECK_INTERVAL_MS,
+    Setting.MAX_CONNECTIONS_PER_IP,
+    Setting.MAX_CONNECTIONS_PER_IP_OVERRIDES,
 )
 """Settings of Kafka's names: handed on."""
 
