@@ -264,6 +264,8 @@ class Consumer(Client):
         state = partition.state
         if self.random.random() < 0.05:
             self.position = self.random.randint(state.log_start_offset, state.high_watermark)
+        if model.has_lost:
+            self.position = min(self.position, state.high_watermark)
         if self.position > state.log_end_offset:
             self.world.fail(
                 f"{self.name} read {partition.name} up to {self.position}, now it ends at {state.log_end_offset}"

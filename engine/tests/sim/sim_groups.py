@@ -61,6 +61,13 @@ class GroupModel:
     """In that generation."""
     offsets: dict[Place, Committed] = field(default_factory=dict)
 
+    def forget(self) -> None:
+        """A power cut took what was acknowledged, as wal.sync=interval allows."""
+        self.generation = -1
+        self.owners = {}
+        for offset in self.offsets.values():
+            offset.known = -1
+
     def on_joined(self, generation: int) -> None:
         if generation < self.generation:
             self.fail(f"group {self.name} joins generation {generation}, it was in {self.generation}")

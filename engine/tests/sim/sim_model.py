@@ -53,6 +53,16 @@ class PartitionModel:
     retention_ms_least: int | None = None
     """The least retention.ms that was ever asked for; None is for ever."""
     retention_bytes_set: bool = False
+    has_lost: bool = False
+    """A power cut took what was acknowledged, as wal.sync=interval allows."""
+
+    def forget_from(self, end: int) -> None:
+        """A power cut has left the log up to end."""
+        self.has_lost = True
+        self.high_watermark = end
+        self.acknowledged_end = min(self.acknowledged_end, end)
+        while self.bases and self.facts[self.bases[-1]].end > end:
+            self.facts.pop(self.bases.pop()).sent.first_base = None
 
     def send(self, sent: Sent) -> None:
         self.sent[sent.data[21:]] = sent
@@ -92,8 +102,8 @@ class PartitionModel:
         self.acknowledged_end = max(self.acknowledged_end, base + sent.record_count)
 
     def may_be_forgotten(self, offset: int) -> bool:
-        """Whether what a producer wrote at offset may be unknown now: the log start passed it."""
-        return offset < max(self.log_start, self.deletable_end)
+        """Whether what a producer wrote at offset may be unknown now: the log start passed it, or it was lost."""
+        return self.has_lost or offset < max(self.log_start, self.deletable_end)
 
     def check_read(self, offset: int, buffers: Sequence[Buffer], who: str) -> int:
         """What was read from offset on, in answer to one request; where the next read begins."""

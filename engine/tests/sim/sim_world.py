@@ -68,7 +68,7 @@ class World:
         self.failure: SimFailure | None = None
         self.steps = 0
         """In the lives before this one."""
-        self._newest_now_ms = 0
+        self._skew_ms_most = 0
         self.producing = True
         self.is_last = False
 
@@ -129,6 +129,8 @@ class World:
             self.admin,
         ]
         self.lives = 0
+        self._has_lost = False
+        """The power cut before this life may have taken what clients know of."""
         self._next_sequence = 1
         """Of the WAL: what no group has yet."""
         self._garbage_count = 0
@@ -208,8 +210,9 @@ class World:
         self.metadata_store.cut_off()
         self.store = self.store.cut_off()
         self.steps += loop.steps
+        power = self.random.random() < 0.6
         # Under wal.sync=interval a power cut may take what is acknowledged; what was synced at a stop stays.
-        power = self.random.random() < 0.7 and (is_clean or not self.disk.immediate)
+        self._has_lost |= power and self.disk.immediate and not is_clean
         self.disk = self.disk.power_cut(loop) if power else self.disk.kill(loop)
         self._is_dropping = True
         loop.drop()
@@ -263,6 +266,8 @@ class World:
             self.fail(
                 f"recovery took WAL groups up to sequence {taken}, {self._next_sequence - 1} was the last written"
             )
+        if self._has_lost:
+            self._forget_what_was_lost()
         begun = await self.membership.start_broker(1, None, {"PLAINTEXT": ("127.0.0.1", 9092)})
         self.storage.start(1, begun)
         self.engine.on_room = self._on_room
@@ -280,6 +285,16 @@ class World:
                     self.fail(f"topic {model.name} is gone, and nobody deleted it")
                 del self.models[topic_id]
         self._watch()
+
+    def _forget_what_was_lost(self) -> None:
+        self._has_lost = False
+        for topic_id, model in self.models.items():
+            for index, each in enumerate(model.partitions):
+                partition = self.engine.find(topic_id, index)
+                if partition is not None:
+                    each.forget_from(partition.state.high_watermark)
+        for group in self.groups_of.values():
+            group.forget()
 
     async def _stop(self, clients: list[asyncio.Task[Any]]) -> bool:
         """As broker.py does."""
@@ -344,6 +359,7 @@ class World:
             elif what == 4:
                 jump = random.choice([-1, 1]) * random.choice([50, 10_000, 1_000_000])
                 self.clock.skew_ms = max(-SKEW_MS_MAX, min(SKEW_MS_MAX, self.clock.skew_ms + jump))
+                self._skew_ms_most = max(self._skew_ms_most, self.clock.skew_ms)
                 self.trace("fault", f"the wall clock jumps to {self.clock.skew_ms} ms ahead")
             elif what == 5:
                 self.trace("fault", f"the metadata store is slow for {seconds} s")
@@ -402,13 +418,15 @@ class World:
         if engine.hot.bytes_used:
             self.fail(f"everything left memory, and {engine.hot.bytes_used} bytes are counted")
         await auditor.run()
-        self.clock.skew_ms = 2 * SKEW_MS_MAX + REGISTRATION_MS  # all that was registered expires
+        # All that was registered expires.
+        self.clock.skew_ms = self._skew_ms_most = 2 * SKEW_MS_MAX + REGISTRATION_MS
         await self._until("only objects that the catalog refers to are left", self._no_garbage)
 
     def _groups_are_settled(self) -> bool:
         for group_id, model in self.groups_of.items():
             members = [member for member in self.members if member.group_id == group_id]
-            if not all(member.is_settled and member.generation == model.generation for member in members):
+            generations = {member.generation if member.is_settled else -1 for member in members}
+            if len(generations) > 1 or min(generations) < max(model.generation, 0):
                 return False
         return True
 
@@ -490,9 +508,6 @@ class World:
     def _on_step(self) -> None:
         if self.failure is not None:
             raise self.failure
-        now_ms = self.clock.now_ms()
-        if now_ms > self._newest_now_ms:
-            self._newest_now_ms = now_ms
         for partition, model in self._watched:
             state = partition.state
             high_watermark = state.high_watermark
@@ -512,7 +527,7 @@ class World:
                     self.fail(
                         f"{model.name}: the log start went back from {model.log_start} to {state.log_start_offset}"
                     )
-                model.on_log_start(state.log_start_offset, self._newest_now_ms)
+                model.on_log_start(state.log_start_offset, self.clock.true_ms() + self._skew_ms_most)
             if partition.damage is not None and not partition.deleted:
                 self.fail(f"{model.name} went offline, and nothing was damaged: {partition.damage}")
         assert self.loop is not None
