@@ -15,7 +15,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def requests(load: str, **settings: int | str) -> dict[str, float]:
-    """requests.c: one Produce request after another, many at once, or the open loop of `latency`."""
+    """requests.c: one Produce or OffsetCommit request after another, many at once, or the open loop of `latency`."""
     return _run(_build("requests.c"), load, settings)
 
 

@@ -2,7 +2,8 @@
 
 Two forms: as it comes (nothing is synced: the page cache is trusted), and synced per batch
 (log.flush.interval.messages=1), which is what Tailrace's wal.sync=always promises. Everything else is Kafka's default
-but for what one node needs, and quick removal of deleted topics so that rounds do not fill the disk.
+but for what one node needs, quick removal of deleted topics so that rounds do not fill the disk, and no delay before a
+group's first rebalance, which would hide what joining costs.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 log.segment.delete.delay.ms=1000
+group.initial.rebalance.delay.ms=0
 """
 
 

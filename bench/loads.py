@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 
 import generators
+import members
 from server import Server, machine_busy_s
 from tailrace_server import EAGER_UPLOAD, SMALL_HOT_LOG, UPLOAD_HELD_BACK, TailraceAlways
 from wire import Wire, WireError, wire
@@ -42,11 +44,14 @@ class Scale:
     partitions: int
     more_partitions: int
     wal_bytes: int
+    joins: int
+    groups: int
+    """Of ten members each, for the heartbeats."""
 
 
-FULL = Scale(5, 10, 600_000 * 1024, 4, 5, 2000, 10_000, 1020 * MIB)
-WARM_UP = Scale(3, 3, 200_000 * 1024, 4, 0, 0, 0, 0)
-SMOKE = Scale(1, 1, 16_000 * 1024, 2, 0.5, 100, 200, 16 * MIB)
+FULL = Scale(5, 10, 600_000 * 1024, 4, 5, 2000, 10_000, 1020 * MIB, 5, 100)
+WARM_UP = Scale(3, 3, 200_000 * 1024, 4, 0, 0, 0, 0, 3, 20)
+SMOKE = Scale(1, 1, 16_000 * 1024, 2, 0.5, 100, 200, 16 * MIB, 2, 5)
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,76 @@ def latency(server: Server, scale: Scale) -> Figures:
     }
 
 
+def join(server: Server, scale: Scale) -> Figures:
+    """New groups of 1 and of 100 members, each member until its first record; the medians."""
+    figures: Figures = {}
+    before_s = time.process_time()
+    with cost(server) as spent:
+        for count in (1, 100):
+            with fresh_topic(server, count) as topic:
+                generators.requests(
+                    "produce", port=server.port, topic=topic, partitions=count, connections=count, count=count
+                )
+                seconds = []
+                for number in range(scale.joins):
+                    group = f"{topic}-join-{number}"
+                    with wire(server.port) as connection:
+                        connection.find_coordinator(group)
+                        seconds.append(members.join(server.port, group, topic, count))
+                        connection.delete_group(group)
+                figures[f"join_{count}_ms"] = median(seconds) * 1000
+    return {**figures, "other_cores": spent.other_cores(time.process_time() - before_s)}
+
+
+def commits(server: Server, scale: Scale) -> Figures:
+    """64 consumers of 8 groups, each commits its partition again when the last commit is answered."""
+    groups = 8
+    with fresh_topic(server, 64) as topic:
+        names = [f"{topic}-{number}" for number in range(groups)]
+        with wire(server.port) as connection:
+            for name in names:
+                connection.find_coordinator(name)
+            with cost(server) as spent:
+                got = generators.requests(
+                    "commit", port=server.port, topic=topic, partitions=64, connections=64, groups=groups,
+                    seconds=scale.seconds,
+                )  # fmt: skip
+            for name in names:
+                connection.delete_group(name)
+    return {
+        "commits_per_s": got["requests"] / got["elapsed_s"],
+        "p50_us": got["p50_us"],
+        "p99_us": got["p99_us"],
+        "cpu_us_per_commit": spent.cpu_s / got["requests"] * 1e6,
+        "other_cores": spent.other_cores(got["client_cpu_s"]),
+    }
+
+
+def heartbeats(server: Server, scale: Scale) -> Figures:
+    """Groups of ten members that do nothing but heartbeat, each every 3 seconds as clients do."""
+    spent = Cost()
+    client_s = 0.0
+
+    @contextmanager
+    def measured() -> Iterator[None]:
+        nonlocal spent, client_s
+        before_s = time.process_time()
+        with cost(server) as spent:
+            yield
+        client_s = time.process_time() - before_s
+
+    prefix = f"heartbeats-{next(_topic_numbers)}"
+    with wire(server.port) as connection:
+        connection.find_coordinator(prefix)
+    beaten = members.heartbeats(server.port, prefix, scale.groups, 10, 3.0, scale.latency_seconds, measured)
+    return {
+        "cpu_percent": spent.cpu_s / spent.elapsed_s * 100,
+        "heartbeats_per_s": beaten / spent.elapsed_s,
+        "cpu_us_per_heartbeat": spent.cpu_s / beaten * 1e6,
+        "other_cores": spent.other_cores(client_s),
+    }
+
+
 def start(server: Server, scale: Scale) -> Figures:
     ready_s = server.start()
     time.sleep(scale.idle_seconds / 2)
@@ -312,6 +387,9 @@ LOADS = [
     Load("bulk_1k", "bulk produce and consume, 1 KiB", bulk_1k, 9),
     Load("bulk_100", "bulk produce and consume, 100 B", bulk_100, 17),
     Load("latency", "1,000 records/s, produce to consume", latency, 12),
+    Load("join", "new groups of 1 and of 100 members, to the first record", join, 15),
+    Load("commits", "64 consumers commit offsets", commits, 8),
+    Load("heartbeats", "1,000 members heartbeat", heartbeats, 20),
     Load("start", "start on a fresh folder, memory when idle", start, 7, True, ("kafka-default", "tailrace-always")),
     Load("partitions", "2,000 and 10,000 partitions", partitions, 45, True, ("kafka-default", "tailrace-always")),
     Load("tier", "bulk consume from the object store, 1 KiB", tier, 25, True, _ALONE),

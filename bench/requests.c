@@ -1,4 +1,4 @@
-/* Load on raw sockets: Produce v7 and Fetch v11 frames built by hand, one thread.
+/* Load on raw sockets: Produce v7, OffsetCommit v7 and Fetch v11 frames built by hand, one thread.
  *
  * A client library costs more per request than a good broker does, so on two shared cores it would be the limit of what
  * is measured. Here a request is one prepared frame whose correlation id is patched, and everything that a wake-up
@@ -7,6 +7,9 @@
  *   requests produce port=P topic=T [partitions= connections= inflight= record_bytes= batch_records= seconds= count=]
  *     closed loop: every connection keeps `inflight` requests on the wire, to partition (connection modulo partitions),
  *     for `seconds`, or until `count` requests are answered. Latency is from send to the answer read.
+ *   requests commit port=P topic=T [partitions= connections= inflight= groups= seconds= count=]
+ *     the same with OffsetCommit v7: each connection commits ever larger offsets of partition (connection modulo
+ *     partitions) for one of `groups` groups, as a consumer without a subscription.
  *   requests latency port=P topic=T [record_bytes= rate= seconds=]
  *     open loop: `rate` records a second to partition 0 on one connection, one request each, not waiting for answers;
  *     a second connection fetches them by long poll. Latency is from just before the send to the record parsed. The
@@ -42,8 +45,8 @@
 
 static struct {
     char topic[250];
-    long port, partitions, connections, inflight, record_bytes, batch_records, seconds, count, rate;
-} opt = {.partitions = 1, .connections = 1, .inflight = 1, .record_bytes = 1024, .batch_records = 1, .seconds = 5, .rate = 1000};
+    long port, partitions, connections, inflight, record_bytes, batch_records, seconds, count, rate, groups;
+} opt = {.partitions = 1, .connections = 1, .inflight = 1, .groups = 1, .record_bytes = 1024, .batch_records = 1, .seconds = 5, .rate = 1000};
 
 static int64_t now_ns(void) {
     struct timespec t;
@@ -183,6 +186,37 @@ static Frame build_produce(long partition) {
     return f;
 }
 
+/* An OffsetCommit v7 frame of one partition; value is where the offset lies. */
+static Frame build_commit(long connection) {
+    Frame f = {.bytes = malloc(1024)};
+    char group[300];
+    snprintf(group, sizeof group, "%s-%ld", opt.topic, connection % opt.groups);
+    uint8_t *p = put16(put16(f.bytes + 4, 8), 7);
+    p = put_string(put32(p, 0), "bench");
+    p = put16(put_string(put32(put_string(p, group), -1), ""), -1); /* no generation, no member, no instance */
+    p = put32(put_string(put32(p, 1), opt.topic), 1);
+    p = put32(p, connection % opt.partitions);
+    f.value = (size_t)(p - f.bytes);
+    p = put_string(put32(put64(p, 0), -1), "");                     /* offset, no leader epoch, no metadata */
+    f.length = (size_t)(p - f.bytes);
+    put32(f.bytes, (long)f.length - 4);
+    return f;
+}
+
+/* Checks one OffsetCommit v7 answer from after its size; returns a number that grows, as check_produced does. */
+static int64_t check_committed(const uint8_t *answer, long length, int32_t correlation_id) {
+    rp = answer;
+    rend = answer + length;
+    if (get32() != correlation_id) DIE("answers out of order");
+    get32();
+    if (get32() != 1) DIE("one topic expected in an OffsetCommit answer");
+    take(get16());
+    if (get32() != 1) DIE("one partition expected in an OffsetCommit answer");
+    int partition = get32(), error = get16();
+    if (error) DIE("the commit of partition %d answered error %d", partition, error);
+    return correlation_id;
+}
+
 /* Checks one Produce v7 answer from after its size; returns the base offset. */
 static int64_t check_produced(const uint8_t *answer, long length, int32_t correlation_id) {
     rp = answer;
@@ -246,6 +280,8 @@ static const uint8_t *next_answer(Inbox *in, long *length) {
 
 /* ---- closed loop ---- */
 
+static int committing;
+
 typedef struct {
     Inbox in;
     Frame frame;
@@ -279,18 +315,19 @@ static void queue_one(Connection *c, int64_t now) {
         c->out_start = 0;
     }
     put32(c->frame.bytes + 8, c->sent);
+    if (committing) put64(c->frame.bytes + c->frame.value, c->sent + 1);
     memcpy(c->out + c->out_end, c->frame.bytes, c->frame.length);
     c->out_end += c->frame.length;
     c->sent_ns[c->sent++ % opt.inflight] = now;
 }
 
-static void run_produce(void) {
+static void run_closed(void) {
     Connection *connections = calloc((size_t)opt.connections, sizeof *connections);
     int poller = opt.connections > 1 ? epoll_create1(0) : -1; /* one connection: plain blocking calls, two a request */
     for (long i = 0; i < opt.connections; i++) {
         Connection *c = &connections[i];
         c->in.fd = dial();
-        c->frame = build_produce(i % opt.partitions);
+        c->frame = committing ? build_commit(i) : build_produce(i % opt.partitions);
         c->out = malloc((size_t)opt.inflight * c->frame.length);
         c->sent_ns = calloc((size_t)opt.inflight, sizeof *c->sent_ns);
         c->base_offset = -1;
@@ -314,7 +351,7 @@ static void run_produce(void) {
             long length;
             const uint8_t *answer;
             while ((answer = next_answer(&c->in, &length))) {
-                int64_t base_offset = check_produced(answer, length, c->answered);
+                int64_t base_offset = (committing ? check_committed : check_produced)(answer, length, c->answered);
                 if (base_offset <= c->base_offset) DIE("offset %ld after %ld", (long)base_offset, (long)c->base_offset);
                 c->base_offset = base_offset;
                 note_latency(now - c->sent_ns[c->answered++ % opt.inflight]);
@@ -457,8 +494,8 @@ static void run_latency(void) {
 int main(int argc, char **argv) {
     struct { const char *name; long *place; } numbers[] = {
         {"port", &opt.port}, {"partitions", &opt.partitions}, {"connections", &opt.connections}, {"inflight", &opt.inflight},
-        {"record_bytes", &opt.record_bytes}, {"batch_records", &opt.batch_records}, {"seconds", &opt.seconds}, {"count", &opt.count}, {"rate", &opt.rate}};
-    if (argc < 2) DIE("usage: requests produce|latency name=value ...");
+        {"record_bytes", &opt.record_bytes}, {"batch_records", &opt.batch_records}, {"seconds", &opt.seconds}, {"count", &opt.count}, {"rate", &opt.rate}, {"groups", &opt.groups}};
+    if (argc < 2) DIE("usage: requests produce|commit|latency name=value ...");
     for (int i = 2; i < argc; i++) {
         char *value = strchr(argv[i], '=');
         if (!value) DIE("not name=value: %s", argv[i]);
@@ -475,7 +512,8 @@ int main(int argc, char **argv) {
     if (!opt.port || !*opt.topic) DIE("port and topic are needed");
     if (opt.record_bytes < 16) DIE("record_bytes is at least 16");
     alarm((unsigned)(opt.count ? 600 : opt.seconds + DRAIN_SECONDS));
-    if (!strcmp(argv[1], "produce")) run_produce();
+    committing = !strcmp(argv[1], "commit");
+    if (committing || !strcmp(argv[1], "produce")) run_closed();
     else if (!strcmp(argv[1], "latency")) run_latency();
     else DIE("unknown load %s", argv[1]);
     return 0;

@@ -43,7 +43,12 @@ class TailraceAlways(Server):
         self._http_port = free_port()
 
     def command(self) -> list[str]:
-        settings = {"wal.sync": self.sync, "engine.hot_bytes": HOT_BYTES, **self.settings}
+        settings = {
+            "wal.sync": self.sync,
+            "engine.hot_bytes": HOT_BYTES,
+            "groups.initial_rebalance_delay_ms": 0,
+            **self.settings,
+        }
         return [
             executable(),
             "serve",

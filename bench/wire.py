@@ -1,4 +1,5 @@
-"""The few requests the bench makes by hand: ApiVersions, Metadata, CreateTopics, DeleteTopics, ListOffsets.
+"""The few requests the bench makes by hand: ApiVersions, Metadata, CreateTopics, DeleteTopics, ListOffsets,
+and a group's coordinator.
 
 One blocking connection, one request at a time, in versions without flexible encoding. A client library would add its
 own retries and caches to what is timed (start-up, creation), and would hide errors that a load should fail with.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -89,6 +91,25 @@ class Wire:
         if len(found) != partitions:
             raise WireError(f"ListOffsets {topic}: {len(found)} of {partitions} partitions answered")
         return [found[p] for p in range(partitions)]
+
+    def find_coordinator(self, group: str, limit_s: float = 60) -> None:
+        """Waits until the group is served: its topic is made when somebody first asks."""
+        begin = time.monotonic()
+        while True:
+            (error,) = self._ask(10, 0, _string(group)).take("h")
+            if not error:
+                (_, error) = self._ask(15, 0, struct.pack(">i", 1) + _string(group)).take("ih")
+            if not error:
+                return
+            if time.monotonic() - begin > limit_s:
+                _check(error, f"a coordinator for {group}")
+            time.sleep(0.01)
+
+    def delete_group(self, group: str) -> None:
+        answer = self._ask(42, 0, struct.pack(">i", 1) + _string(group))
+        answer.take("ii")
+        answer.string()
+        _check(answer.take("h")[0], f"DeleteGroups {group}")
 
     def _ask(self, key: int, version: int, body: bytes) -> _Answer:
         head = struct.pack(">hhi", key, version, 7) + _string("bench")
