@@ -174,10 +174,18 @@ _CLIENT_METRICS: Final[tuple[tuple[str, ConfigState, str], ...]] = (
 _RULES: Final = {"topic": _TOPICS, "broker": _BROKERS, "group": _GROUPS, "client_metrics": _CLIENT_METRICS}
 
 
+def _fits(name: str, pattern: str) -> bool:
+    # Nearly all are a name or the beginning of one, and a start looks up all names.
+    head, star, tail = pattern.partition("*")
+    if not star:
+        return name == pattern
+    return name.startswith(head) and (not tail or fnmatchcase(name, pattern))
+
+
 def state_of(resource: str, name: str) -> tuple[ConfigState, str]:
     """What a config does, and the sentence that says so; resource as kafka_configs.tsv writes it."""
     for pattern, state, about in _RULES[resource]:
-        if fnmatchcase(name, pattern):
+        if _fits(name, pattern):
             if state is _NONE:
                 return state, f"Accepted without effect: {about}"
             return state, f"Refused: {about}" if state is _REFUSED else about

@@ -13,14 +13,17 @@ from enum import Enum, IntEnum
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tailrace_core.config_states import ConfigState, state_of
 from tailrace_core.membership import ResourceType
 from tailrace_core.settings import INT32_MAX, INT64_MAX, Place, Section, Settings, each_field, kafka_names
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 ConfigValue: TypeAlias = str | int | float | bool | tuple[str, ...]
 
@@ -85,13 +88,17 @@ class ConfigDefinition(NamedTuple):
         """Raises ValueError with what is allowed."""
         value = _typed(self, text)
         _check_allowed(self, value)
-        if self.place is not None:
-            try:
-                setting_type(self.place).validate_python(text.strip())
-            except ValidationError as error:
-                problem = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
-                raise ValueError(problem.removeprefix("Value error, ").replace("Input should be", "Allowed:")) from None
         return value
+
+    def check_setting(self, text: str) -> None:
+        """Where it is a setting of ours, hold text to the setting's own bounds, too. Raises ValueError as parse."""
+        if self.place is None:
+            return
+        try:
+            setting_type(self.place).validate_python(text.strip())
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
+            raise ValueError(problem.removeprefix("Value error, ").replace("Input should be", "Allowed:")) from None
 
     def shown(self, text: str) -> str:
         """A text that parse takes, as Kafka writes such a value."""
@@ -184,6 +191,7 @@ def definitions(resource_type: ResourceType) -> Mapping[str, ConfigDefinition]:
     return dict(sorted(found.items()))
 
 
+@cache
 def _table() -> list[tuple[ResourceType, ConfigDefinition]]:
     rows = []
     for line in _TABLE.read_text(encoding="utf-8").splitlines()[1:]:
@@ -277,6 +285,9 @@ def static_broker_configs(settings: Settings) -> dict[str, str]:
 @cache
 def setting_type(place: Place) -> "TypeAdapter[Any]":
     """What takes a text as the value of a setting, by the setting's own bounds."""
+    # Importing it takes tens of milliseconds, which most starts need not wait for.
+    from pydantic import TypeAdapter
+
     section = Settings.model_fields[place.section].annotation
     assert isinstance(section, type)
     assert issubclass(section, Section)

@@ -140,6 +140,11 @@ def _check_broker(
                 events.append(ConfigChanged(topic._replace(configs=configs), topic))
     except InvalidConfig as error:
         raise InvalidRequest(str(error)) from None
+    for config in given:
+        try:
+            known[config].check_setting(after[config])
+        except ValueError as error:
+            raise InvalidRequest(f"Invalid value {after[config]} for configuration {config}: {error}") from None
     return tuple(events)
 
 
