@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from clients.all_clients import CLIENTS
 from clients.drivers import DRIVERS, Driver
 from harness import wire
 from harness.batches import Record
 from harness.process import Broker, poll
 
-ADMINS = [driver for driver in DRIVERS if "admin" not in driver.lacks]
+ADMINS = [driver for driver in CLIENTS if "admin" not in driver.lacks]
 every_admin = pytest.mark.parametrize("driver", ADMINS, ids=lambda driver: driver.name)
 
 

@@ -7,12 +7,11 @@ import random
 import time
 
 import pytest
-from clients.drivers import DRIVERS, Driver, sample_records
+from clients.all_clients import CLIENTS, every_client
+from clients.drivers import Driver, sample_records
 from harness import wire
 from harness.batches import CODECS, LOG_APPEND_TIME, Record, make_batch, simple_batch
 from harness.process import Broker
-
-every_client = pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 
 
 def stored(connection: wire.Connection, topic: str, partition: int = 0) -> list[Record]:
@@ -47,8 +46,8 @@ def test_records_of_every_codec_are_stored_as_sent_and_read_back(
 def test_every_client_reads_what_all_clients_wrote(
     broker: Broker, connection: wire.Connection, topic_name: str, driver: Driver
 ) -> None:
-    topic = connection.create_usable_topic(topic_name, len(DRIVERS))
-    for partition, producer in enumerate(DRIVERS):
+    topic = connection.create_usable_topic(topic_name, len(CLIENTS))
+    for partition, producer in enumerate(CLIENTS):
         records = sample_records(producer)
         if "binary" in driver.lacks:
             records = [record for record in records if all(name and value for name, value in record.headers)]
