@@ -11,10 +11,13 @@ import asyncio
 import os
 import pickle
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct
+from struct import error as StructError
+from subprocess import PIPE, Popen
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from tailrace_core.ports import ObjectStore
@@ -62,14 +65,24 @@ class InlineWorkers:
         pass
 
 
+class _Job:
+    """What the worker is asked. cancelled: nobody waits for it any more."""
+
+    __slots__ = ("asked", "cancelled")
+
+    def __init__(self, asked: bytes) -> None:
+        self.asked = asked
+        self.cancelled = False
+
+
 class ProcessWorkers:
-    """In a process of its own."""
+    """In a process of its own. A thread talks to it, which does nothing but wait."""
 
     def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
         self._idle_seconds = idle_seconds
         self._one_at_a_time = asyncio.Lock()
-        self._process: Process | None = None
-        self._ended: list[Process] = []
+        self._thread = ThreadPoolExecutor(1, "tailrace-worker")
+        self._process: Popen[bytes] | None = None
         self._idle: asyncio.TimerHandle | None = None
         self.started = 0
         """Processes, since the start."""
@@ -80,7 +93,8 @@ class ProcessWorkers:
     @property
     def pid(self) -> int | None:
         """Of the worker, where there is one."""
-        return self._process.pid if self._process is not None and self._process.returncode is None else None
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
 
     @property
     def memory_bytes(self) -> int:
@@ -93,16 +107,18 @@ class ProcessWorkers:
 
     async def run(self, function: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """See Workers.run."""
+        job = _Job(pickle.dumps((function, args, kwargs)))
         async with self._one_at_a_time:
             if self._idle is not None:
                 self._idle.cancel()
+            loop = asyncio.get_running_loop()
             try:
-                process = await self._running()
-                is_error, answer = await _ask(process, (function, args, kwargs))
+                is_error, answer = await loop.run_in_executor(self._thread, self._do, job)
             except BaseException:
+                job.cancelled = True
                 self._end()
                 raise
-            self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._end)
+            self._idle = loop.call_later(self._idle_seconds, self._end)
         if is_error:
             raise answer
         return cast(R, answer)
@@ -111,41 +127,49 @@ class ProcessWorkers:
         """End the worker, whatever it does."""
         if self._idle is not None:
             self._idle.cancel()
-        self._end()
-        for process in self._ended:
-            await process.wait()
-        self._ended.clear()
-
-    async def _running(self) -> Process:
-        if self.pid is None:
-            self._process = None
-            self.started += 1
-            # -P: what lies in the working folder is no module of ours.
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "tailrace_engine.runtime.worker_process", stdin=PIPE, stdout=PIPE
-            )
-        assert self._process is not None
-        return self._process
+        for _ in range(2):  # the job at hand may be about to start a worker
+            self._end()
+            await asyncio.get_running_loop().run_in_executor(self._thread, _nothing)
+        self._thread.shutdown(wait=False)
 
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            if process.returncode is None:
+            process.kill()
+            self._thread.submit(_reap, process)
+
+    # --- on the thread
+
+    def _do(self, job: _Job) -> tuple[bool, Any]:
+        process = self._process
+        if process is None or process.poll() is not None:
+            if process is not None:
+                _reap(process)
+            # Not by asyncio: uvloop forks, which stops the loop for as long as it takes to copy the tables of all
+            # memory (50 ms for 400 MiB); this is a vfork. -P: what lies in the working folder is no module of ours.
+            command = [sys.executable, "-P", "-m", "tailrace_engine.runtime.worker_process"]
+            self._process = process = Popen(command, stdin=PIPE, stdout=PIPE)
+            self.started += 1
+            if job.cancelled:
                 process.kill()
-            self._ended = [each for each in self._ended if each.returncode is None]
-            self._ended.append(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(FRAME.pack(len(job.asked)) + job.asked)
+            process.stdin.flush()
+            (length,) = FRAME.unpack(process.stdout.read(FRAME.size))
+            return cast("tuple[bool, Any]", pickle.loads(process.stdout.read(length)))
+        except (OSError, StructError, pickle.UnpicklingError, EOFError) as error:
+            raise WorkerDied(f"worker process {process.pid} ended before it answered") from error
 
 
-async def _ask(process: Process, job: object) -> tuple[bool, Any]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    asked = pickle.dumps(job)
-    try:
-        process.stdin.write(FRAME.pack(len(asked)))
-        process.stdin.write(asked)
-        await process.stdin.drain()
-        (length,) = FRAME.unpack(await process.stdout.readexactly(FRAME.size))
-        answer = await process.stdout.readexactly(length)
-    except (asyncio.IncompleteReadError, ConnectionError) as error:
-        raise WorkerDied(f"worker process {process.pid} ended in the middle of a job") from error
-    return cast("tuple[bool, Any]", pickle.loads(answer))
+def _reap(process: "Popen[bytes]") -> None:
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        with suppress(OSError):
+            pipe.close()
+
+
+def _nothing() -> None:
+    """Done when all before it is."""
