@@ -23,6 +23,12 @@ FETCH_SESSION_EVICTION_MS: Final = 120_000
 FETCH_SESSION_PARTITIONS_MAX: Final = 250_000
 """Partitions of all fetch sessions together; one takes some 400 bytes."""
 
+INFLATED_BATCH_BYTES_MAX: Final = 128 << 20
+"""What a produced batch may inflate to where it has to be compressed anew: 128 times what a batch has at most by
+default, so that only a decompression bomb is refused."""
+RECOMPRESSING_THREADS: Final = 2
+"""So many batches are inflated and compressed at once: what bounds their memory. The loop's core is to stay free."""
+
 INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX: Final = 16 << 20
 """What coordinators of one internal topic may have decided and not made durable: sixteen batches of the largest size,
 several times what a disk takes in the time of one write. Beyond, requests that would add to it are refused, so that

@@ -56,6 +56,9 @@ class TopicConfigs(NamedTuple):
     cleanup_policy: tuple[str, ...]
     """Any of "compact" and "delete", sorted."""
     compression_type: str
+    compression_gzip_level: int
+    compression_lz4_level: int
+    compression_zstd_level: int
     durability: str
     max_message_bytes: int
     message_timestamp_after_max_ms: int

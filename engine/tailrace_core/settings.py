@@ -495,12 +495,9 @@ class LogSettings(Section):
         ge=0,
         le=INT64_MAX,
     )
-    compression_type: Annotated[
-        Literal["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"],
-        _only("producer", "batches are kept as their producer compressed them"),
-    ] = setting(
+    compression_type: Literal["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"] = setting(
         "producer",
-        "How batches are kept: as their producer compressed them. Recompression is not built yet.",
+        "How batches are kept: as their producer compressed them (producer), or compressed anew where that differs.",
         kafka="compression.type",
         topic="compression.type",
     )

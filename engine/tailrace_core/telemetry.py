@@ -108,6 +108,18 @@ METRICS: Final = (
     _counter("tailrace_appended_records_total", "Records appended."),
     _counter("tailrace_appended_bytes_total", "Bytes of record batches appended."),
     _counter(
+        "tailrace_recompressed_batches_total",
+        "Batches that were compressed anew, as compression.type of their topic says.",
+    ),
+    _counter(
+        "tailrace_recompressed_bytes_total", "Bytes of such batches, as they came (before) and as kept (after).", "side"
+    ),
+    _latency(
+        "tailrace_recompress_seconds",
+        "From handing a batch to a thread until it is compressed anew. Small batches, which need no thread, are not "
+        "timed.",
+    ),
+    _counter(
         "tailrace_fetched_bytes_total",
         "Bytes of record batches served, by where they were: hot, wal, object.",
         "source",

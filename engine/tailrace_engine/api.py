@@ -10,11 +10,23 @@ from tailrace_core.batch import Buffer
 from tailrace_core.ids import TopicId
 from tailrace_engine.runtime.partition import AppendWaiter, Partition, VisibilityWaiter
 
-__all__ = ["HIGH_WATERMARK", "AppendWaiter", "OffsetFound", "Partition", "StorageEngine", "VisibilityWaiter"]
+__all__ = [
+    "APPENDED_LATER",
+    "HIGH_WATERMARK",
+    "AppendWaiter",
+    "OffsetFound",
+    "Partition",
+    "StorageEngine",
+    "VisibilityWaiter",
+]
 
 
 HIGH_WATERMARK: Final = -1
 """As the offset of delete_records: everything that can be read now."""
+
+
+APPENDED_LATER: Final = (-1, -1)
+"""Given by an append that has to leave the loop first."""
 
 
 class OffsetFound(NamedTuple):
@@ -50,7 +62,8 @@ class StorageEngine(Protocol):
     ) -> tuple[int, int]:
         """Check one produced batch and append it; the waiter is told when it is durable, which may be at once.
 
-        Gives the batch's base offset, and the log append time in ms, -1 where producers' timestamps are kept.
+        Gives the batch's base offset, and the log append time in ms, -1 where producers' timestamps are kept. Where the
+        batch has to be compressed anew off the loop, gives APPENDED_LATER; the waiter's on_appended tells the two then.
 
         batch is written to and copied. A duplicate of an idempotent producer's batch is not appended again: it gets its
         original's offset, and its waiter waits for the original. Raises what the producer is told; then the waiter is

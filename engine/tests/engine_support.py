@@ -138,6 +138,11 @@ class Acks:
         self.told: list[object] = [] if told is None else told
         self.durable = 0
         self.failures: list[tuple[int, TailraceError]] = []
+        self.appended: list[tuple[int, int, int]] = []
+        """Of appends that were put off: ordinal, base offset, append time."""
+
+    def on_appended(self, ordinal: int, base_offset: int, log_append_time_ms: int) -> None:
+        self.appended.append((ordinal, base_offset, log_append_time_ms))
 
     def on_durable(self) -> None:
         self.durable += 1

@@ -3,18 +3,15 @@
 Compressed batches are inflated within a bound, never by trust in a header.
 """
 
-import zlib
 from collections.abc import Iterator
-from typing import Any, Final
-
-import cramjam
+from typing import Final
 
 from tailrace_core.batch import HEADER_BYTES, LOG_APPEND_TIME_BIT, BatchHeader, Buffer, read_header
 from tailrace_core.errors import DataCorrupt
+from tailrace_engine.log import codecs
 
 INFLATED_BYTES_MAX: Final = 128 << 20
 """A batch that inflates beyond this is taken for a decompression bomb."""
-_XERIAL_MAGIC: Final = b"\x82SNAPPY\x00"
 
 
 def timestamps(batch: Buffer, inflated: Buffer | None = None) -> Iterator[tuple[int, int]]:
@@ -106,61 +103,10 @@ def keys_and_values(batch: Buffer, header: BatchHeader) -> Iterator[tuple[bytes 
 
 def inflate(codec: int, body: memoryview) -> Buffer:
     """The records of a batch without their compression. Raises DataCorrupt, for what is too large as well."""
-    if codec == 0:
-        return body
     try:
-        if codec == 1:
-            inflater = zlib.decompressobj(wbits=31)
-            inflated = inflater.decompress(body, INFLATED_BYTES_MAX)
-            if inflater.unconsumed_tail:
-                raise DataCorrupt(f"a batch inflates to more than {INFLATED_BYTES_MAX} bytes")
-            if not inflater.eof:
-                raise DataCorrupt("a batch with codec 1 ends early")
-            return inflated
-        if codec == 2:
-            return _snappy(body)
-        return _whole_frames(cramjam.lz4 if codec == 3 else cramjam.zstd, bytes(body))
-    except (cramjam.DecompressionError, zlib.error, ValueError, IndexError) as error:
-        raise DataCorrupt(f"a batch with codec {codec} cannot be inflated: {error}") from error
-
-
-def _whole_frames(codec: Any, body: bytes) -> Buffer:
-    """cramjam inflates whole frames only; a buffer of a known size is what bounds it."""
-    size = min(max(8 * len(body), 1 << 16), INFLATED_BYTES_MAX)
-    while True:
-        buffer = bytearray(size)
-        try:
-            return memoryview(buffer)[: codec.decompress_into(body, buffer)]
-        except cramjam.DecompressionError:
-            # Broken, or larger than the buffer.
-            if size == INFLATED_BYTES_MAX:
-                raise
-        size = min(8 * size, INFLATED_BYTES_MAX)
-
-
-def _snappy(body: memoryview) -> Buffer:
-    """Java writes xerial's block framing; other clients write raw snappy."""
-    if bytes(body[:8]) != _XERIAL_MAGIC:
-        return _snappy_block(body)
-    inflated = bytearray()
-    position = 16
-    while position + 4 <= len(body):
-        size = int.from_bytes(body[position : position + 4], "big")
-        position += 4
-        if position + size > len(body):
-            raise DataCorrupt("a snappy block reaches beyond its batch")
-        inflated += _snappy_block(body[position : position + size])
-        if len(inflated) > INFLATED_BYTES_MAX:
-            raise DataCorrupt(f"a batch inflates to more than {INFLATED_BYTES_MAX} bytes")
-        position += size
-    return inflated
-
-
-def _snappy_block(block: memoryview) -> bytes:
-    size, _ = _uvarint(block, 0)
-    if size > INFLATED_BYTES_MAX:
-        raise DataCorrupt(f"a snappy block says it inflates to {size} bytes")
-    return bytes(cramjam.snappy.decompress_raw(bytes(block)))
+        return codecs.inflate(codec, body, INFLATED_BYTES_MAX)
+    except codecs.Uninflatable as error:
+        raise DataCorrupt(f"a batch cannot be inflated: {error}") from error
 
 
 def _uvarint(buffer: bytes | memoryview, position: int) -> tuple[int, int]:

@@ -34,14 +34,16 @@ from tailrace_core.membership import (
     TopicDeleted,
 )
 from tailrace_core.ports import Clock
-from tailrace_engine.api import HIGH_WATERMARK, OffsetFound
+from tailrace_engine.api import APPENDED_LATER, HIGH_WATERMARK, OffsetFound
 from tailrace_engine.cache.hot import BATCH_OVERHEAD_BYTES, HotLog
 from tailrace_engine.log.entry import BatchEntry
 from tailrace_engine.log.producers import AppendedBatch
+from tailrace_engine.log.recompress import PRODUCER
 from tailrace_engine.log.throttle import throttle_time_ms
 from tailrace_engine.log.wal_index import ENTRY_BYTES
 from tailrace_engine.runtime.cold_reads import ColdReads
 from tailrace_engine.runtime.partition import AppendWaiter, Partition
+from tailrace_engine.runtime.recompression import Recompression
 from tailrace_engine.runtime.time_search import TimeSearch
 from tailrace_engine.tier.reader import TierReader
 from tailrace_engine.wal.writer import Wal
@@ -74,6 +76,7 @@ class Engine:
         self.tier = tier
         self.membership = membership
         self._time_search = TimeSearch(membership, tier, self.read_cold)
+        self.recompression = Recompression(self, clock)
         self._clock = clock
         self._by_name: dict[str, list[Partition]] = {}
         self._by_id: dict[TopicId, list[Partition]] = {}
@@ -262,12 +265,13 @@ class Engine:
         room = self.wal.room_bytes()
         # What is appended until the next look must not take what is reserved for internal topics.
         self._held_above_bytes = min(self._unsynced_bytes_max, self._unsynced_bytes + room)
+        coming_bytes = self._unsynced_bytes + self.recompression.waiting_bytes
         held = self.wal.fenced is None and (
-            self._unsynced_bytes > self._held_above_bytes
+            coming_bytes > self._held_above_bytes
             or self.hot.bytes_used > self.hot.budget_bytes + self._unsynced_bytes_max
         )
         self.throttle_time_ms = throttle_time_ms(
-            max(self._unsynced_bytes / self._unsynced_bytes_max, 1 - room / self.wal.usable_bytes)
+            max(coming_bytes / self._unsynced_bytes_max, 1 - room / self.wal.usable_bytes)
         )
         if held:
             self.on_upload_due()
@@ -277,7 +281,12 @@ class Engine:
                 self.on_room()
 
     def append(
-        self, partition: Partition, batch: memoryview, waiter: AppendWaiter | None, ordinal: int
+        self,
+        partition: Partition,
+        batch: memoryview,
+        waiter: AppendWaiter | None,
+        ordinal: int,
+        is_recompressed: bool = False,
     ) -> tuple[int, int]:
         header = check_batch(batch)
         if partition.damage is not None:
@@ -286,6 +295,12 @@ class Engine:
         wal.check_append(len(batch))
         now_ms = self._clock.now_ms()
         partition.check_limits(header, now_ms)
+        if (partition.configs.compression_type != PRODUCER or self.recompression.queues) and not is_recompressed:
+            made = self.recompression.take(partition, header, batch, waiter, ordinal)
+            if made is None:
+                return APPENDED_LATER
+            if made is not batch:
+                return self.append(partition, memoryview(made), waiter, ordinal, is_recompressed=True)
         if header.producer_id >= 0:
             original = partition.find_duplicate(header)
             if original is not None:

@@ -51,7 +51,12 @@ _segment_of: Final = attrgetter("wal_segment")
 
 
 class AppendWaiter(Protocol):
-    """Who asked for an acknowledgement. Exactly one of the two is called, once per append that named the waiter."""
+    """Who asked for an acknowledgement. Exactly one of on_durable and on_append_failed is called, once per append that
+    named the waiter.
+    """
+
+    def on_appended(self, ordinal: int, base_offset: int, log_append_time_ms: int) -> None:
+        """An append that was put off (APPENDED_LATER) was made, or was refused (-1). Before the other call."""
 
     def on_durable(self) -> None:
         """The records are below the high watermark."""

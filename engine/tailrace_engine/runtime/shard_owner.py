@@ -218,6 +218,9 @@ class ShardOwner:
             return
         host.records_appended += count
 
+    def on_appended(self, ordinal: int, base_offset: int, log_append_time_ms: int) -> None:
+        raise AssertionError("batches of internal topics are kept as they come")
+
     def on_durable(self) -> None:
         if self.closed:
             return

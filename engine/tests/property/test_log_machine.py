@@ -33,6 +33,9 @@ class Waiter:
         self.end = end
         self.released = 0
 
+    def on_appended(self, ordinal: int, base_offset: int, log_append_time_ms: int) -> None:
+        raise AssertionError("nothing is put off here")
+
     def on_durable(self) -> None:
         self.released += 1
 

@@ -82,6 +82,9 @@ class Reply:
         self.durable = False
         self.base = -1
 
+    def on_appended(self, ordinal: int, base_offset: int, log_append_time_ms: int) -> None:
+        self.base = base_offset
+
     def on_durable(self) -> None:
         self.durable = True
         self.waiting.tell()

@@ -341,6 +341,17 @@ class Connection:
 
     # --- out
 
+    def hold_back(self) -> None:
+        """Start no further request until let_go, whatever overlaps: one that was started has yet to take its place."""
+        self._barrier = True
+
+    def let_go(self) -> None:
+        """The end of hold_back; what it held starts at the end of this call."""
+        self._barrier = False
+        if not self.dirty and not self.closed:
+            self.dirty = True
+            self.host.on_dirty(self)
+
     def on_reply_done(self, reply: Reply) -> None:
         """A response is ready; it leaves at the end of this call if it is its turn."""
         if not self.dirty and not self.closed and self._replies and self._replies[0].done:

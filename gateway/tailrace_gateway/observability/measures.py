@@ -99,6 +99,13 @@ def _log(registry: Registry, broker: "Broker") -> None:
     observe("tailrace_appended_batches_total", lambda: engine.appended_batches)
     observe("tailrace_appended_records_total", lambda: engine.appended_records)
     observe("tailrace_appended_bytes_total", lambda: engine.appended_bytes)
+    recompression = engine.recompression
+    observe("tailrace_recompressed_batches_total", lambda: recompression.batches)
+    registry.observe_by_label(
+        "tailrace_recompressed_bytes_total",
+        lambda: {"before": recompression.bytes_before, "after": recompression.bytes_after},
+    )
+    registry.observe_histogram("tailrace_recompress_seconds", recompression.times)
     registry.observe_by_label(
         "tailrace_fetched_bytes_total",
         lambda: {

@@ -541,3 +541,37 @@ def test_every_request_is_started_once_and_answered_in_order(
     assert [reply.correlation_id for reply in host.started] == list(range(len(kinds)))
     assert client.responses() == list(range(len(kinds)))
     assert host.pool.bytes_used == 0
+
+
+def test_a_request_that_holds_back_its_connection_is_overtaken_by_none_that_follow() -> None:
+    host = Host()
+    client = Client(host)
+    client.send(produce(1) + produce(2))
+    assert len(host.started) == 2
+    client.connection.hold_back()
+    client.send(produce(3) + metadata(4))
+    assert len(host.started) == 2
+    answer(host.started[0])
+    host.flush()
+    assert (client.responses(), len(host.started)) == ([1], 2)
+    client.connection.let_go()
+    host.flush()
+    assert len(host.started) == 3
+    for reply in list(host.started[1:]):
+        answer(reply)
+        host.flush()
+    assert client.responses() == [1, 2, 3]
+    answer(host.started[3])
+    host.flush()
+    assert client.responses() == [1, 2, 3, 4]
+
+
+def test_letting_go_of_a_closed_connection_does_nothing() -> None:
+    host = Host()
+    client = Client(host)
+    client.send(produce(1))
+    client.connection.hold_back()
+    client.connection.close("why")
+    client.connection.let_go()
+    host.flush()
+    assert client.responses() == []

@@ -5,6 +5,7 @@ v13 topics by id (KIP-516)
 Requests of one connection overlap: each is answered, in order, when its batches are durable. acks=0 gets no response,
 but keeps its place until then, so that what comes after it sees its records; an error there closes the connection, so
 that the producer notices.
+A batch that has to be compressed anew leaves the loop; the connection's next request starts when it is appended.
 While the WAL or the memory fill up, answers carry a throttle time and the connection is not read for so long (KIP-219;
 the engine's log/throttle.py says how long).
 Not done: transactional batches (INVALID_TXN_STATE).
@@ -44,7 +45,7 @@ _INTERNAL_CLIENT = "__admin_client"
 class ProduceReply(Reply):
     """Waits for the batches of one request."""
 
-    __slots__ = ("acks", "answers", "encoded", "failed", "services", "topics", "waiting")
+    __slots__ = ("acks", "answers", "encoded", "failed", "later", "services", "topics", "waiting")
 
     acks: int
     topics: list[tuple[TopicProduceData, list[PartitionProduceResponse]]]
@@ -54,9 +55,29 @@ class ProduceReply(Reply):
     """The whole response, where it tells of one success; an error makes it void."""
     failed: bool
     """A batch was refused or lost."""
+    later: dict[int, Partition] | None
+    """By ordinal, where batches go that have to be compressed anew first. Until then no further request is started."""
     services: Services
     waiting: int
     """Appends that are not durable yet, and one while the request is being appended."""
+
+    def put_off(self, ordinal: int, partition: Partition) -> None:
+        """An append will be made later."""
+        if self.later is None:
+            self.later = {}
+            self.connection.hold_back()
+        self.later[ordinal] = partition
+
+    def on_appended(self, ordinal: int, base_offset: int, log_append_time_ms: int) -> None:
+        assert self.later is not None
+        answer = self.answers[ordinal]
+        partition = self.later.pop(ordinal)
+        if not answer.error_code:
+            answer.base_offset = base_offset
+            answer.log_append_time_ms = log_append_time_ms
+            answer.log_start_offset = partition.state.log_start_offset
+        if not self.later:
+            self.connection.let_go()
 
     def on_durable(self) -> None:
         self.waiting -= 1
@@ -141,6 +162,7 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
     reply.waiting = 1
     reply.acks = acks
     reply.failed = False
+    reply.later = None
     reply.services = services
     latency = services.produce_latency
     if latency.timed is None:
@@ -170,10 +192,13 @@ def handle(services: Services, reply: ProduceReply, request: ProduceRequest) -> 
             except TailraceError as error:
                 reply.fail(answer, error)
                 continue
+            if base_offset < 0:
+                reply.put_off(len(answers) - 1, partition)
+                continue
             answer.base_offset = base_offset
             answer.log_append_time_ms = append_time_ms
             answer.log_start_offset = log_start = partition.state.log_start_offset
-    if len(answers) == len(topics) == 1 and not reply.failed:
+    if len(answers) == len(topics) == 1 and not reply.failed and reply.later is None:
         reply.encoded = services.produce_successes.encode(
             version, topic, answer.index, base_offset, append_time_ms, log_start
         )

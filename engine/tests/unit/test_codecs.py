@@ -1,0 +1,84 @@
+"""Codecs: both ways, within a bound, and nothing but Uninflatable for whatever comes."""
+
+import contextlib
+import gzip
+from random import Random
+
+import cramjam
+import pytest
+from engine_support import COMPRESSIONS
+
+from tailrace_engine.log import codecs
+from tailrace_engine.log.codecs import GZIP, LZ4, NONE, SNAPPY, ZSTD, Uninflatable, deflate, inflate
+
+LEVELS = {NONE: [0], GZIP: [-1, 1, 9], SNAPPY: [0], LZ4: [1, 9, 17], ZSTD: [-131072, -5, 0, 3, 22]}
+BODIES = (b"", b"a", bytes(100_000), Random(1).randbytes(70_000), b"0123456789" * 20_000)
+
+
+@pytest.mark.parametrize(("codec", "level"), [(codec, level) for codec, levels in LEVELS.items() for level in levels])
+def test_what_was_deflated_is_inflated(codec: int, level: int) -> None:
+    for body in BODIES:
+        packed = deflate(codec, body, level)
+        assert bytes(inflate(codec, memoryview(packed), len(body))) == body
+        assert bytes(deflate(codec, memoryview(bytearray(body)), level)) == bytes(packed)
+
+
+def test_what_clients_write_is_inflated() -> None:
+    for name, (codec, compress) in COMPRESSIONS.items():
+        for body in BODIES[1:]:
+            assert bytes(inflate(codec, memoryview(compress(body)), len(body))) == body, name
+
+
+@pytest.mark.parametrize("name", [name for name in COMPRESSIONS if name != "none"])
+def test_one_byte_more_than_the_bound_is_too_large(name: str) -> None:
+    codec, compress = COMPRESSIONS[name]
+    for body in BODIES[1:]:
+        with pytest.raises(Uninflatable) as raised:
+            inflate(codec, memoryview(compress(body)), len(body) - 1)
+        assert raised.value.is_too_large
+
+
+@pytest.mark.parametrize("name", [name for name in COMPRESSIONS if name != "none"])
+def test_damaged_bytes_are_uninflatable_or_bounded(name: str) -> None:
+    codec, compress = COMPRESSIONS[name]
+    random, packed = Random(7), compress(b"0123456789" * 300)
+    for _ in range(300):
+        damaged = bytearray(packed)
+        for _ in range(random.randint(1, 3)):
+            damaged[random.randrange(len(damaged))] = random.randrange(256)
+        damaged = damaged[: random.randint(0, len(damaged))]
+        with contextlib.suppress(Uninflatable):
+            assert len(inflate(codec, memoryview(damaged), 5_000)) <= 5_000
+
+
+def test_a_stream_that_ends_early_is_uninflatable() -> None:
+    for name, (codec, compress) in COMPRESSIONS.items():
+        if codec:
+            packed = compress(bytes(range(256)) * 10)
+            for cut in (0, 1, len(packed) // 2, len(packed) - 1):
+                if name == "xerial" and cut == 0:
+                    continue
+                with pytest.raises(Uninflatable) as raised:
+                    inflate(codec, memoryview(packed)[:cut], 1 << 20)
+                assert not raised.value.is_too_large
+
+
+def test_a_snappy_header_is_not_believed() -> None:
+    with pytest.raises(Uninflatable) as raised:
+        inflate(SNAPPY, memoryview(b"\xff\xff\xff\x3f" + bytes(20)), 1 << 40)
+    assert not raised.value.is_too_large
+    with pytest.raises(Uninflatable):
+        inflate(SNAPPY, memoryview(b"\xff\xff\xff\xff\xff\xff\xff" + bytes(20)), 1 << 40)
+
+
+def test_snappy_and_lz4_are_framed_as_java_reads_them() -> None:
+    body = Random(2).randbytes(100) * 1_000
+    snappy = bytes(deflate(SNAPPY, body, 0))
+    assert snappy[:16] == b"\x82SNAPPY\0\0\0\0\1\0\0\0\1"
+    first = int.from_bytes(snappy[16:20], "big")
+    assert bytes(cramjam.snappy.decompress_raw(snappy[20 : 20 + first])) == body[: 32 << 10]
+    lz4 = bytes(deflate(LZ4, body, 9))
+    assert lz4[:4] == b"\x04\x22\x4d\x18"
+    assert lz4[4] & 0x20, "blocks are independent"
+    assert gzip.decompress(bytes(deflate(GZIP, body, -1))) == body
+    assert codecs.deflate(NONE, body, 0) is body
