@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from sim_clients import Client
 from sim_model import Fail
 
-from tailrace_core.errors import CoordinatorNotAvailable, MemberIdRequired, RebalanceInProgress, TailraceError
+from tailrace_core.errors import (
+    CoordinatorNotAvailable,
+    FencedInstanceId,
+    GroupIdNotFound,
+    IllegalGeneration,
+    MemberIdRequired,
+    RebalanceInProgress,
+    TailraceError,
+    UnknownMemberId,
+)
 from tailrace_core.ids import TopicId
 from tailrace_engine.coordinator.group_messages import (
     CommitOffsets,
@@ -58,7 +67,7 @@ class GroupModel:
     generation: int = -1
     """The newest that was synced."""
     owners: dict[Place, str] = field(default_factory=dict)
-    """In that generation."""
+    """In that generation: member ids, or instance ids where members are static."""
     offsets: dict[Place, Committed] = field(default_factory=dict)
 
     def forget(self) -> None:
@@ -72,15 +81,15 @@ class GroupModel:
         if generation < self.generation:
             self.fail(f"group {self.name} joins generation {generation}, it was in {self.generation}")
 
-    def on_synced(self, generation: int, member_id: str, places: list[Place]) -> None:
+    def on_synced(self, generation: int, member: str, places: list[Place]) -> None:
         self.on_joined(generation)
         if generation > self.generation:
             self.generation = generation
             self.owners = {}
         for place in places:
-            owner = self.owners.setdefault(place, member_id)
-            if owner != member_id:
-                both = f"{owner} and {member_id}"
+            owner = self.owners.setdefault(place, member)
+            if owner != member:
+                both = f"{owner} and {member}"
                 self.fail(f"group {self.name} gives partition {place[1]} to {both} in generation {generation}")
 
     def on_committed(self, place: Place, number: int) -> None:
@@ -101,8 +110,9 @@ class GroupModel:
 class Member(Client):
     """One consumer of a group."""
 
-    def __init__(self, world: "World", name: str, group_id: str) -> None:
+    def __init__(self, world: "World", name: str, group_id: str, is_static: bool) -> None:
         super().__init__(world, name)
+        self.instance_id = name if is_static else None
         self.group_id = group_id
         self.model = world.groups_of[group_id]
         self.member_id = ""
@@ -126,7 +136,12 @@ class Member(Client):
                 await self.make_topic()
             except TailraceError as error:
                 self.say(f"is told {type(error).__name__}")
-                if type(error).__name__ in ("UnknownMemberId", "IllegalGeneration", "GroupIdNotFound"):
+                if type(error).__name__ in (
+                    "UnknownMemberId",
+                    "IllegalGeneration",
+                    "GroupIdNotFound",
+                    "FencedInstanceId",
+                ):
                     self.forget()
                 await self.pause(0.3)
 
@@ -168,19 +183,18 @@ class Member(Client):
         return outcome
 
     async def join(self) -> None:
-        protocols = ((PROTOCOL, b"metadata"),)
         request = JoinGroup(
             self.group_id,
             self.member_id,
-            None,
-            self.name,
-            "/sim",
-            SESSION_MS,
-            REBALANCE_MS,
-            "consumer",
-            protocols,
-            True,
-            True,
+            self.instance_id,
+            client_id=self.name,
+            client_host="/sim",
+            session_timeout_ms=SESSION_MS,
+            rebalance_timeout_ms=REBALANCE_MS,
+            protocol_type="consumer",
+            protocols=((PROTOCOL, b"metadata"),),
+            requires_known_member_id=True,
+            supports_skipping_assignment=True,
         )
         try:
             joined: JoinedGroup = await self.ask(request, lambda outcome: self.model.on_joined(outcome.generation_id))
@@ -189,13 +203,15 @@ class Member(Client):
             return
         self.member_id, self.generation = joined.member_id, joined.generation_id
         assignments: tuple[tuple[str, bytes], ...] = ()
-        if joined.members:
+        if joined.members and not joined.skip_assignment:
             assignments = self.assign([member.member_id for member in joined.members])
         await self.pause(0.05)
         generation, member_id = self.generation, self.member_id
         synced: SyncedGroup = await self.ask(
-            SyncGroup(self.group_id, generation, member_id, None, "consumer", PROTOCOL, assignments),
-            lambda outcome: self.model.on_synced(generation, member_id, decoded(outcome.assignment)),
+            SyncGroup(self.group_id, generation, member_id, self.instance_id, "consumer", PROTOCOL, assignments),
+            lambda outcome: self.model.on_synced(
+                generation, self.instance_id or member_id, decoded(outcome.assignment)
+            ),
         )
         self.places = decoded(synced.assignment)
         self.is_settled = True
@@ -219,7 +235,7 @@ class Member(Client):
             await self.commit()
         elif self.random.random() < 0.3:
             await self.fetch_offsets()
-        await self.ask(Heartbeat(self.group_id, self.generation, self.member_id, None))
+        await self.ask(Heartbeat(self.group_id, self.generation, self.member_id, self.instance_id))
 
     async def commit(self) -> None:
         image = self.world.membership.image
@@ -243,7 +259,7 @@ class Member(Client):
                     self.model.on_committed(place, number)
 
         await self.ask(
-            CommitOffsets(self.group_id, self.generation, self.member_id, None, tuple(offsets)),
+            CommitOffsets(self.group_id, self.generation, self.member_id, self.instance_id, tuple(offsets)),
             watch,
         )
 
@@ -266,7 +282,7 @@ class Member(Client):
         """Leave, or die without a word; and come back later."""
         if self.random.random() < 0.5:
             self.say("leaves")
-            await self.ask(LeaveGroup(self.group_id, (LeavingMember(self.member_id, None),)))
+            await self.ask(LeaveGroup(self.group_id, (LeavingMember(self.member_id, self.instance_id),)))
         else:
             self.say("dies")
         self.forget()

@@ -120,7 +120,10 @@ class World:
         self.producers = [Producer(self, f"producer{n}", idempotent=n > 0) for n in range(random.choice([2, 4]))]
         group_ids = ["g0", "g1"][: random.choice([1, 1, 2])]
         self.groups_of = {group_id: GroupModel(group_id, self.fail) for group_id in group_ids}
-        self.members = [Member(self, f"{group_id}.member{n}", group_id) for group_id in group_ids for n in range(3)]
+        static = random.choice([0, 0, 2])
+        self.members = [
+            Member(self, f"{group_id}.member{n}", group_id, n < static) for group_id in group_ids for n in range(3)
+        ]
         self.admin = Admin(self, "admin", names)
         self.clients: list[Client] = [
             *self.producers,
