@@ -136,12 +136,7 @@ class Member(Client):
                 await self.make_topic()
             except TailraceError as error:
                 self.say(f"is told {type(error).__name__}")
-                if type(error).__name__ in (
-                    "UnknownMemberId",
-                    "IllegalGeneration",
-                    "GroupIdNotFound",
-                    "FencedInstanceId",
-                ):
+                if isinstance(error, UnknownMemberId | IllegalGeneration | GroupIdNotFound | FencedInstanceId):
                     self.forget()
                 await self.pause(0.3)
 
@@ -232,7 +227,8 @@ class Member(Client):
     async def work(self) -> None:
         await self.pause(SESSION_MS / 2_000)
         if self.random.random() < 0.6:
-            await self.commit()
+            for _ in range(self.random.choice([1, 1, 1, 15])):
+                await self.commit()
         elif self.random.random() < 0.3:
             await self.fetch_offsets()
         await self.ask(Heartbeat(self.group_id, self.generation, self.member_id, self.instance_id))
@@ -248,7 +244,7 @@ class Member(Client):
             committed = self.model.offsets.setdefault(place, Committed())
             committed.newest_sent += 1
             numbers.append((place, committed.newest_sent))
-            text = "x" * self.random.choice([0, 10, 1_000])
+            text = "x" * self.random.choice([0, 10, 1_000, 4_000])
             offsets.append(OffsetToCommit(topic.name, place[0], place[1], committed.newest_sent, -1, text))
         if not offsets:
             return
