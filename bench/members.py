@@ -166,7 +166,7 @@ def heartbeats(
     """Heartbeats of groups with so many members each, for `seconds` inside of `measured`; how many there were."""
 
     async def run() -> int:
-        made = [_Member(port, f"{prefix}-{number % groups}") for number in range(groups * members)]
+        made = [_Member(port, f"{prefix}-{number // members}") for number in range(groups * members)]
 
         async def one(member: _Member) -> None:
             await member.connect()
