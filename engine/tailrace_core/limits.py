@@ -12,6 +12,12 @@ HTTP_REQUEST_SECONDS_MAX: Final = 10.0
 """From a request's first byte to its last, and for a client to take its answer: a stalled peer holds no slot."""
 HTTP_IDLE_SECONDS_MAX: Final = 60.0
 """Between two requests of a kept connection: above the usual scrape interval of 15 or 30 s."""
+ADMIN_PAGE_MAX: Final = 500
+"""Topics or groups in one answer of the admin API: some 100 KiB of JSON; the next page begins behind the last one."""
+ADMIN_REQUEST_SECONDS_MAX: Final = 60.0
+"""How long an administrator waits for a disk that hangs, or a search by time through a large topic."""
+ADMIN_COMMIT_OFFSETS_MAX: Final = 1_000
+"""Offsets of one commit when a group's are reset: far below what one batch of the offsets topic may be."""
 
 LOG_REPEATS_MAX: Final = 5
 """Noisy records (those that one client or one disk can cause by the thousand) of one place in the code ..."""

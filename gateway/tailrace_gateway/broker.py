@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tailrace_controller.client import open_local_controller
 from tailrace_core.addresses import Listener
@@ -23,6 +23,7 @@ from tailrace_engine.runtime.workers import ProcessWorkers
 from tailrace_engine.tier.reader import TierReaderOptions
 from tailrace_engine.tier.uploader import UploadOptions
 from tailrace_engine.wal.writer import Wal, WalOptions
+from tailrace_gateway.admin.lazy import LazyAdmin
 from tailrace_gateway.gc_policy import GcPolicy
 from tailrace_gateway.kafka.apis import APIS
 from tailrace_gateway.kafka.context import Services
@@ -35,6 +36,9 @@ from tailrace_gateway.observability.health import routes as http_routes
 from tailrace_gateway.observability.http import Handler, start_http
 from tailrace_gateway.observability.measures import measure
 from tailrace_gateway.system import SystemClock, SystemEntropy, lock_data_folder, process_age_seconds
+
+if TYPE_CHECKING:
+    from tailrace_gateway.admin.context import StorageFigures
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +122,12 @@ class Broker:
             groups=self.groups,
         )
         self.uploader, self.retention = storage.uploader, storage.retention
-        self.http = await start_http(settings.http.listen.host, settings.http.listen.port, self._http_routes())
+        self.http = await start_http(
+            settings.http.listen.host,
+            settings.http.listen.port,
+            self._http_routes(),
+            {"/v1/": LazyAdmin(self._admin_handler)},
+        )
         await server.start(services)
         for job in storage.jobs():
             server.spawn(job)
@@ -138,6 +147,31 @@ class Broker:
             registry.histogram("tailrace_gc_pause_seconds"),
         )
         return http_routes(self.is_ready, Exporter(registry))
+
+    def _admin_handler(self) -> Handler:
+        from tailrace_gateway.admin.context import AdminContext
+        from tailrace_gateway.admin.routes import handler
+
+        return handler(AdminContext(self.services, self.is_ready, self._storage_figures))
+
+    def _storage_figures(self) -> "StorageFigures":
+        from tailrace_gateway.admin.context import StorageFigures
+
+        engine, wal = self.engine, self.wal
+        return StorageFigures(
+            data_dir=str(self.settings.broker.data_dir.absolute()),
+            object_store=self.store.url,
+            durability=self.settings.engine.durability,
+            wal_backend=wal.backend,
+            wal_sync=wal.sync,
+            wal_used_bytes=wal.bytes_used,
+            wal_capacity_bytes=wal.capacity_bytes,
+            wal_fenced=None if wal.fenced is None else str(wal.fenced),
+            hot_bytes=engine.hot.bytes_used,
+            hot_budget_bytes=engine.hot.budget_bytes,
+            upload_pending_bytes=engine.unuploaded_bytes,
+            holds_back=engine.must_hold_back,
+        )
 
     def _work_done(self) -> int:
         return self.engine.appended_batches + self.server.connections_accepted

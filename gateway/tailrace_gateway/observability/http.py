@@ -1,7 +1,8 @@
 """A small HTTP/1.1 server for health, metrics and what an administrator asks: h11 on asyncio's streams.
 
 Everything is bounded (core/limits.py): header and body bytes, connections, the time of a request. A route is a path
-and, for each method, an async function from Request to Response. HEAD is answered wherever GET is.
+and, for each method, an async function from Request to Response. HEAD is answered wherever GET is. All paths below a
+prefix may go to one function, which looks at the method itself.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ class Request:
     path: str
     query: str
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By name in small letters; of what is there twice, the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,9 @@ def text(status: int, message: str, headers: Mapping[str, str] | None = None) ->
 class HttpServer:
     """Serves routes until it is closed. Made by start_http."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, prefixes: Mapping[str, Handler]) -> None:
         self._routes = routes
+        self._prefixes = prefixes
         self._server: asyncio.Server
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -138,7 +142,8 @@ class HttpServer:
                     case h11.EndOfMessage():
                         assert head is not None
                         path, _, query = head.target.decode("latin-1").partition("?")
-                        return Request(head.method.decode("ascii"), path, query, bytes(body))
+                        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
+                        return Request(head.method.decode("ascii"), path, query, bytes(body), headers)
                     case h11.ConnectionClosed():
                         return None
                     case _:
@@ -148,13 +153,15 @@ class HttpServer:
                             patience.reschedule(asyncio.get_running_loop().time() + HTTP_REQUEST_SECONDS_MAX)
 
     async def _answer(self, request: Request) -> Response:
-        methods = self._routes.get(request.path)
-        if methods is None:
-            return text(404, "nothing here; served: " + " ".join(sorted(self._routes)))
-        handler = methods.get("GET" if request.method == "HEAD" else request.method)
+        handler = next((found for prefix, found in self._prefixes.items() if request.path.startswith(prefix)), None)
         if handler is None:
-            allowed = [*methods, "HEAD"] if "GET" in methods else [*methods]
-            return text(405, "not with this method", {"Allow": ", ".join(allowed)})
+            methods = self._routes.get(request.path)
+            if methods is None:
+                return text(404, "nothing here; served: " + " ".join(sorted([*self._routes, *self._prefixes])))
+            handler = methods.get("GET" if request.method == "HEAD" else request.method)
+            if handler is None:
+                allowed = [*methods, "HEAD"] if "GET" in methods else [*methods]
+                return text(405, "not with this method", {"Allow": ", ".join(allowed)})
         try:
             return await handler(request)
         except Exception:
@@ -175,8 +182,11 @@ class HttpServer:
             await writer.drain()
 
 
-async def start_http(host: str, port: int, routes: Routes) -> HttpServer:
-    """Listen at host and port (0: any) and serve routes. Raises OSError where the address is not to be had."""
-    server = HttpServer(routes)
+async def start_http(host: str, port: int, routes: Routes, prefixes: Mapping[str, Handler] | None = None) -> HttpServer:
+    """Listen at host and port (0: any) and serve routes, and what begins with a prefix.
+
+    Raises OSError where the address is not to be had.
+    """
+    server = HttpServer(routes, prefixes or {})
     await server._listen(host, port)
     return server
