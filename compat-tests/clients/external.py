@@ -7,6 +7,7 @@ session. Members of groups live inside of the program that joined them.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import itertools
 import json
@@ -56,6 +57,7 @@ class External(Driver):
         """The operation's result. Raises ClientError with the client's words."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
+                self.close()
                 self._process = subprocess.Popen(
                     self.build(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
                 )
@@ -80,8 +82,8 @@ class External(Driver):
     def close(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
-            self._process = None
+            with contextlib.suppress(BrokenPipeError), self._process:
+                self._process = None
 
     def produce(
         self,

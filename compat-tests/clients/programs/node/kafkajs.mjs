@@ -226,6 +226,7 @@ const operations = {
     }),
   delete_records: (request) =>
     withAdmin(request, async (admin) => {
+      await admin.fetchTopicOffsets(request.topic); // deleteTopicRecords takes the leaders from metadata it never asks for
       await admin.deleteTopicRecords({
         topic: request.topic,
         partitions: [{ partition: request.partition, offset: String(request.offset) }],

@@ -397,15 +397,27 @@ func commitOffset(request *line.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer manager.Close()
 		partition, err := manager.ManagePartition(request.Topic, request.Partition)
 		if err != nil {
+			_ = manager.Close()
 			return nil, err
 		}
-		partition.ResetOffset(request.Offset, "")
-		partition.MarkOffset(request.Offset, "")
+		partition.ResetOffset(request.Offset, "") // goes back, never forward
+		partition.MarkOffset(request.Offset, "")  // goes forward, never back
 		manager.Commit()
-		return nil, partition.Close()
+		// Without automatic commits only the manager's end closes the partition's channel, which Close waits for.
+		partition.AsyncClose()
+		if err := manager.Close(); err != nil {
+			return nil, err
+		}
+		select {
+		case failed := <-partition.Errors():
+			if failed != nil {
+				return nil, failed.Err
+			}
+		default:
+		}
+		return nil, nil
 	})
 }
 
