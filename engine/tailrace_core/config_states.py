@@ -60,11 +60,16 @@ _TOPICS: Final[tuple[tuple[str, ConfigState, str], ...]] = (
     ("preallocate", _NONE, _NO_FILES),
     ("segment.index.bytes", _NONE, _NO_FILES),
     ("segment.jitter.ms", _NONE, _NO_FILES),
-    ("segment.ms", _NONE, "what is not uploaded is sealed after upload.interval_ms."),
+    (
+        "segment.ms",
+        _WORKS,
+        "Milliseconds after which a partition's batches are uploaded, and make a segment, where that is less than "
+        "upload.interval_ms.",
+    ),
     (
         "segment.bytes",
         _WORKS,
-        "Largest batch of a partition in bytes. It seals no segment: those are what one upload holds.",
+        "Bytes of a partition that are uploaded together as a segment, at most upload.bytes; and its largest batch.",
     ),
     ("*.replication.throttled.replicas", _NONE, _NO_REPLICAS),
     ("unclean.leader.election.enable", _NONE, _NO_REPLICAS),
@@ -93,7 +98,13 @@ _BROKERS: Final[tuple[tuple[str, ConfigState, str], ...]] = (
     ("log.segment.delete.delay.ms", _NONE, "object_store.delete_grace_ms says how long deleted data is kept."),
     ("log.index.*", _NONE, _NO_FILES),
     ("log.preallocate", _NONE, _NO_FILES),
-    ("log.roll.*", _NONE, "what is not uploaded is sealed after upload.interval_ms."),
+    ("log.roll.jitter.*", _NONE, _NO_FILES),
+    (
+        "log.roll.*",
+        _WORKS,
+        "Age after which a partition's batches are uploaded, and make a segment, where that is less than "
+        "upload.interval_ms.",
+    ),
     ("log.local.retention.*", _NONE, _TIER),
     ("log.dirs", _NONE, "there is one data folder, log.dir."),
     ("log.dir.failure.timeout.ms", _NONE, "a failed disk stops writes at once."),

@@ -20,7 +20,7 @@ class Extent(NamedTuple):
     end_offset: int
     """Exclusive."""
     max_timestamp_ms: int
-    """The largest of all its batches; -1 when none has one."""
+    """The largest of all its batches; when none has one, that of the upload, for retention, or -1."""
     position: int
     length: int
     section_length: int

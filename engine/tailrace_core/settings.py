@@ -451,8 +451,9 @@ class LogSettings(Section):
     )
     segment_bytes: int = setting(
         1 * GIB,
-        "Largest batch of a partition, as in Kafka. Segments are what one upload holds of a partition (upload.bytes), "
-        "so this seals none; retention works on whole ones, and what is not uploaded is not subject to it.",
+        "Bytes of a partition that make a segment, and the largest batch. A segment is what one upload holds of a "
+        "partition: with so much to upload (or upload.bytes, if that is less) it is uploaded. Retention works on whole "
+        "ones.",
         kafka="log.segment.bytes",
         topic="segment.bytes",
         ge=1 * MIB,
@@ -460,7 +461,8 @@ class LogSettings(Section):
     )
     segment_ms: int | None = setting(
         None,
-        "Accepted without effect: what is not uploaded is sealed after upload.interval_ms.",
+        "Milliseconds after which a partition's batches are uploaded, and make a segment, where that is less than "
+        "upload.interval_ms. Default: as segment_hours says.",
         kafka="log.roll.ms",
         topic="segment.ms",
         ge=1,
@@ -468,7 +470,7 @@ class LogSettings(Section):
     )
     segment_hours: int = setting(
         168,
-        "Accepted without effect, as segment_ms.",
+        "The same in hours, where segment_ms does not say it.",
         kafka="log.roll.hours",
         ge=1,
         le=INT32_MAX,

@@ -87,6 +87,9 @@ class StorageEngine(Protocol):
     async def find_max_timestamp(self, partition: Partition) -> OffsetFound | None:
         """The first of the records with the largest timestamp; None in an empty partition."""
 
+    def stored_bytes(self, topic_id: TopicId, index: int) -> int:
+        """Bytes of a partition's batches, in the tier and waiting for their upload; 0 where there is no such."""
+
     async def delete_records(self, partition: Partition, offset: int) -> int:
         """Move the log start up to offset, or to HIGH_WATERMARK; gives the log start in force once that is durable.
 

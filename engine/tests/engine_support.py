@@ -180,10 +180,12 @@ class Node:
         capacity_bytes: int = 16 << 20,
         object_bytes: int = 64 << 20,
         sync: str = "always",
+        check_interval_ms: int = 20,
         store: ObjectStore | None = None,
         sim_seed: int | None = None,
     ) -> None:
         self.folder = folder
+        self.check_interval_ms = check_interval_ms
         self.hot_bytes = hot_bytes
         self.options = WalOptions("buffered", sync, segment_bytes=segment_bytes, capacity_bytes=capacity_bytes)
         self.upload_options = UploadOptions(object_bytes, 60_000, 0.75)
@@ -221,7 +223,7 @@ class Node:
             self.engine,
             self.store,
             self.controller,
-            RetentionOptions(20, 20, GRACE_MS, 86_400_000),
+            RetentionOptions(self.check_interval_ms, self.check_interval_ms, GRACE_MS, 86_400_000),
             self.clock,
         )
         return self

@@ -93,6 +93,9 @@ class Engine:
         self._discards_later = False
         self.unuploaded: dict[Partition, None] = {}
         """Partitions with durable data that the catalog does not have, longest waiting first."""
+        self.sealing: dict[Partition, None] = {}
+        """Those of them whose topic asks for an upload by less bytes or age than the broker's own."""
+        self.upload_interval_ms = 60_000
         self.unuploaded_bytes = 0
         self.appended_batches = 0
         self.appended_records = 0
@@ -166,6 +169,8 @@ class Engine:
             case ConfigChanged(topic, _):
                 for partition in self._by_id[topic.topic_id]:
                     partition.configs = topic.configs
+                    if partition in self.unuploaded:
+                        self.note_sealing(partition)
             case LogStartMoved(topic_id, index, log_start_offset):
                 found = self.find(topic_id, index)
                 if found is not None and found.state.advance_log_start(log_start_offset):
@@ -248,7 +253,7 @@ class Engine:
             partition.unuploaded_bytes -= released.unuploaded_bytes
             self.unuploaded_bytes -= released.unuploaded_bytes
             if not partition.unuploaded_bytes:
-                self.unuploaded.pop(partition, None)
+                self._waits_no_more(partition)
         if not released.is_all:
             asyncio.get_running_loop().call_soon(self._release_below, partition, log_start_offset)
         self.maybe_hold_back()
@@ -439,6 +444,17 @@ class Engine:
     async def find_max_timestamp(self, partition: Partition) -> OffsetFound | None:
         return await self._time_search.newest(partition)
 
+    async def newest_unuploaded(self, partition: Partition) -> tuple[int, int]:
+        """The largest timestamp that a durable batch claims which the tier does not have, -1 where none has one, and
+        the end offset of what was looked at.
+        """
+        return await self._time_search.newest_local(partition)
+
+    def stored_bytes(self, topic_id: TopicId, index: int) -> int:
+        partition = self.find(topic_id, index)
+        local_bytes = partition.unuploaded_bytes if partition is not None else 0
+        return self.membership.extents(topic_id, index).data_bytes + local_bytes
+
     # --- upload
 
     def on_unuploaded(self, partition: Partition, size: int, now_ms: int) -> None:
@@ -446,11 +462,26 @@ class Engine:
         partition.first_unuploaded_ms = now_ms
         self.unuploaded[partition] = None
         self.unuploaded_bytes += size
+        self.note_sealing(partition)
         if partition.topic_name in INTERNAL_TOPICS:
             self.on_upload_due()  # what is due of these, the uploader looks for itself while they wait
 
-    def _forget_unuploaded(self, partition: Partition) -> None:
+    def note_sealing(self, partition: Partition) -> None:
+        """Look whether the settings of a partition that waits for its upload ask for an early one."""
+        configs = partition.configs
+        if configs.segment_bytes < self.upload_due_bytes or configs.segment_ms < self.upload_interval_ms:
+            if not self.sealing:
+                self.on_upload_due()  # while there are such, the uploader looks for what is due of them
+            self.sealing[partition] = None
+        else:
+            self.sealing.pop(partition, None)
+
+    def _waits_no_more(self, partition: Partition) -> None:
         self.unuploaded.pop(partition, None)
+        self.sealing.pop(partition, None)
+
+    def _forget_unuploaded(self, partition: Partition) -> None:
+        self._waits_no_more(partition)
         self.unuploaded_bytes -= partition.unuploaded_bytes
         partition.unuploaded_bytes = 0
 
@@ -481,10 +512,9 @@ class Engine:
         self.hot.charge(-ENTRY_BYTES * given_back)
         partition.unuploaded_bytes -= size
         self.unuploaded_bytes -= size
-        self.unuploaded.pop(partition, None)
+        self._waits_no_more(partition)
         if partition.unuploaded_bytes > 0:
-            partition.first_unuploaded_ms = self._clock.now_ms()
-            self.unuploaded[partition] = None
+            self.on_unuploaded(partition, 0, self._clock.now_ms())
         self.maybe_hold_back()
 
     def catch_up(self, topic_id: TopicId, index: int) -> bool:

@@ -108,15 +108,20 @@ class TimeSearch:
             places += [(extent.max_timestamp_ms, extent.base_offset, extent.end_offset) for extent in some]
             offset = some[-1].end_offset
             await asyncio.sleep(0)
-        local_ms = -1
-        start_offset, high_watermark = max(offset, partition.tier_end_offset), partition.state.high_watermark
-        offset = start_offset
+        local_ms, high_watermark = await self.newest_local(partition)
+        places.append((local_ms, offset, high_watermark))
+        return sorted(places, key=lambda place: (-place[0], place[1]))
+
+    async def newest_local(self, partition: Partition) -> tuple[int, int]:
+        """The largest claim of what is not in the tier, -1 where there is none, and the end of what was looked at."""
+        newest_ms = -1
+        high_watermark = partition.state.high_watermark
+        offset = partition.tier_end_offset
         while offset < high_watermark:
             some_ms, offset = _local_claims(partition, offset, high_watermark)
-            local_ms = max(local_ms, some_ms)
+            newest_ms = max(newest_ms, some_ms)
             await asyncio.sleep(0)
-        places.append((local_ms, start_offset, high_watermark))
-        return sorted(places, key=lambda place: (-place[0], place[1]))
+        return newest_ms, high_watermark
 
     async def _some_batches(
         self, partition: Partition, offset: int, timestamp_ms: int, several: bool

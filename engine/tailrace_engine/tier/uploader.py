@@ -31,7 +31,8 @@ _OWN_OBJECT_BYTES: Final = 8 << 20
 _INTERNAL_BYTES: Final = 8 << 20
 """So much of internal topics does not wait for the rest: until it is uploaded it is not compacted, and a coordinator
 replays it. About 60,000 commits of offsets."""
-_INTERNAL_CHECK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
+"""How often is looked whether what does not wait for the rest is due, while there is any."""
 _SLICE_BATCHES: Final = 128
 _SLICE_BYTES: Final = 512 << 10
 """What is collected before the loop gets its turn."""
@@ -70,16 +71,21 @@ class Uploader:
         self.bytes = 0
         self.failures = 0
         engine.upload_due_bytes = int(min(options.object_bytes, options.pressure_ratio * engine.hot.budget_bytes))
+        engine.upload_interval_ms = options.interval_ms
         engine.on_upload_due = self._wanted.set
+        for partition in engine.unuploaded:
+            engine.note_sealing(partition)
 
     async def run(self) -> None:
         """Upload what is due, for ever."""
+        engine = self._engine
         failures = 0
         while True:
             self._wanted.clear()
             if not self._due():
                 seconds = self._seconds_until_due()
-                await self._wait(min(seconds, _INTERNAL_CHECK_SECONDS) if self._internal() else seconds)
+                looks = engine.sealing or self._internal()
+                await self._wait(min(seconds, _CHECK_SECONDS) if looks else seconds)
                 continue
             seconds = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
             try:
@@ -111,7 +117,18 @@ class Uploader:
             or engine.wal.bytes_used >= ratio * engine.wal.capacity_bytes
             or self._seconds_until_due() <= 0
             or self._is_internal_due()
+            or bool(self._sealed())
         )
+
+    def _sealed(self) -> list[Partition]:
+        """The partitions that have as much, or as old, to upload as segment.bytes and segment.ms of their topic say."""
+        now_ms = self._clock.now_ms()
+        return [
+            partition
+            for partition in self._engine.sealing
+            if partition.unuploaded_bytes >= partition.configs.segment_bytes
+            or now_ms - partition.first_unuploaded_ms >= partition.configs.segment_ms
+        ]
 
     def _internal(self) -> list[Partition]:
         """The partitions of internal topics that wait for an upload."""
@@ -169,10 +186,12 @@ class Uploader:
         return await self._commit(new, built)
 
     def _plan(self) -> list[tuple[Partition, int]]:
-        """Which partitions, and up to which offset (exclusive); the longest waiting first."""
+        """Which partitions, and up to which offset (exclusive): those that are sealed, then the longest waiting."""
         plan: list[tuple[Partition, int]] = []
         total = 0
-        for partition in self._internal() if self._is_internal_due() else self._engine.unuploaded:
+        sealed = self._sealed()
+        waiting = dict.fromkeys([*sealed, *self._engine.unuploaded]) if sealed else self._engine.unuploaded
+        for partition in self._internal() if self._is_internal_due() else waiting:
             size = partition.unuploaded_bytes
             if size >= _OWN_OBJECT_BYTES:
                 if not plan:
@@ -219,6 +238,7 @@ class Uploader:
             offset = section.end_offset
             await asyncio.sleep(0)
         if section.length:
+            section.untimed_ms = self._clock.now_ms()
             section.leader_epochs = partition.epochs.within(start_offset, section.end_offset)
             section.producer_snapshot = await snapshot.encode(partition.epochs, partition.producers, section.end_offset)
         return section

@@ -64,6 +64,7 @@ class SectionWriter:
         "parts",
         "producer_snapshot",
         "topic_id",
+        "untimed_ms",
     )
 
     def __init__(
@@ -88,6 +89,8 @@ class SectionWriter:
         self.length = 0
         """Bytes so far."""
         self.end_offset = -1
+        self.untimed_ms = NO_TIMESTAMP
+        """What the extent says where no batch has a timestamp."""
         self._base_offset = base_offset
         self._crc = 0
         self._max_timestamp_ms = NO_TIMESTAMP
@@ -136,7 +139,7 @@ class SectionWriter:
             self.leader_epoch,
             self.base_offset,
             self.end_offset,
-            self._max_timestamp_ms,
+            self._max_timestamp_ms if self._max_timestamp_ms >= 0 else self.untimed_ms,
             position,
             self.length,
             self.length + self.tail_bytes,

@@ -437,7 +437,7 @@ def test_an_upload_of_internal_data_begins_a_pass(tmp_path):
 
 def test_internal_data_is_uploaded_early_and_alone(tmp_path, monkeypatch):
     monkeypatch.setattr("tailrace_engine.tier.uploader._INTERNAL_BYTES", 20_000)
-    monkeypatch.setattr("tailrace_engine.tier.uploader._INTERNAL_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("tailrace_engine.tier.uploader._CHECK_SECONDS", 0.01)
 
     async def test(node, partition):
         users = await node.partition("users")
