@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from tailrace_core.errors import RequestTimedOut, TailraceError
 from tailrace_core.limits import ADMIN_REQUEST_SECONDS_MAX
-from tailrace_gateway.admin import topics
+from tailrace_gateway.admin import brokers, configs, groups, offset_resets, topics
 from tailrace_gateway.admin.answers import JSON, Refusal, answer, explain, failure, refusal
 from tailrace_gateway.admin.context import AdminContext, Asked, Body
 from tailrace_gateway.observability.http import Handler, Request, Response
@@ -41,6 +41,18 @@ ROUTES: Final = (
     Route("DELETE", "/v1/topics/{topic}", topics.delete_topic),
     Route("POST", "/v1/topics/{topic}/partitions", topics.create_partitions, body=topics.CreatePartitionsBody),
     Route("POST", "/v1/topics/{topic}/delete-records", topics.delete_records, body=topics.DeleteRecordsBody),
+    Route("GET", "/v1/topics/{topic}/configs", configs.describe_topic_configs),
+    Route("PATCH", "/v1/topics/{topic}/configs", configs.alter_topic_configs, body=configs.AlterConfigsBody),
+    Route("GET", "/v1/groups", groups.list_groups, query=groups.GroupsQuery),
+    Route("GET", "/v1/groups/{group}", groups.describe_group),
+    Route("DELETE", "/v1/groups/{group}", groups.delete_group),
+    Route("POST", "/v1/groups/{group}/reset-offsets", offset_resets.reset_offsets, body=offset_resets.ResetOffsetsBody),
+    Route("POST", "/v1/groups/{group}/delete-offsets", groups.delete_offsets, body=groups.DeleteOffsetsBody),
+    Route("GET", "/v1/configs", configs.list_resources),
+    Route("GET", "/v1/configs/{type}/{name}", configs.describe_configs),
+    Route("PATCH", "/v1/configs/{type}/{name}", configs.alter_configs, body=configs.AlterConfigsBody),
+    Route("GET", "/v1/brokers", brokers.list_brokers),
+    Route("GET", "/v1/brokers/{node_id}", brokers.describe_broker),
 )
 
 
