@@ -4,9 +4,15 @@ Each says what the caller may do. Anything that is not a TailraceError is a bug.
 a Kafka code in one table.
 """
 
+from tailrace_core.limits import ERROR_TEXT_CHARACTERS_MAX
+
 
 class TailraceError(Exception):
     """The root of all expected failures. Its text is shown to users."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= ERROR_TEXT_CHARACTERS_MAX else text[: ERROR_TEXT_CHARACTERS_MAX - 1] + "…"
 
 
 class RetriableError(TailraceError):

@@ -39,3 +39,7 @@ INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX: Final = 16 << 20
 """What coordinators of one internal topic may have decided and not made durable: sixteen batches of the largest size,
 several times what a disk takes in the time of one write. Beyond, requests that would add to it are refused, so that
 memory stays bounded while the disk is slow."""
+
+ERROR_TEXT_CHARACTERS_MAX: Final = 4_000
+"""Of what an error says, which often repeats what a client sent: Kafka's strings end at 32,767 bytes, and a character
+takes up to four."""
