@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="one setting, by its own or by Kafka's name; may be given many times",
     )
+    commands.add_parser("admin", help="administer a broker that runs; see tailrace admin --help", add_help=False)
     return top
 
 
@@ -80,8 +81,13 @@ async def serve(settings: "Settings") -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status: 0, or 1 with one line that says what is wrong."""
-    parsed = parser().parse_args(arguments)
+    """Run a command; gives the exit status: 0, or 1 with one line that says what is wrong. `admin` has its own."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if list(words[:1]) == ["admin"]:
+        from tailrace_admin.main import main as administer
+
+        return administer(words[1:])
+    parsed = parser().parse_args(words)
     for number in _STOP_SIGNALS:
         signal.signal(number, _leave)
     gc.disable()
