@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from engine_support import NOW_MS, SeededEntropy
 from sim_clients import Admin, Auditor, Client, Consumer, Producer
+from sim_faults import SKEW_MS_MAX, Faults
 from sim_groups import REBALANCE_MS, SESSION_MS, GroupModel, Member
 from sim_metadata import SimMetadataStore
 from sim_model import PartitionModel, TopicModel
@@ -33,7 +34,7 @@ from tailrace_engine.runtime.internal_topics import group_coordinator
 from tailrace_engine.runtime.partition import Partition
 from tailrace_engine.runtime.retention import RetentionOptions
 from tailrace_engine.runtime.storage import BrokerStorage, StorageOptions
-from tailrace_engine.sim.disk import DELAY_SECONDS, SimDisk
+from tailrace_engine.sim.disk import SimDisk
 from tailrace_engine.sim.loop import SimClock, SimCrash, SimLoop
 from tailrace_engine.sim.objects import SimObjectFaults, SimObjectStore
 from tailrace_engine.sim.trace import SimFailure, Trace
@@ -49,8 +50,6 @@ GRACE_MS = 2_000
 PATIENCE_SECONDS = 120.0
 """Virtual: within it everything becomes well when nothing goes wrong any more."""
 REGISTRATION_MS = 600_000
-SKEW_MS_MAX = 3_000_000
-"""A topic refuses timestamps that are more than an hour ahead."""
 DEEP_CHECK_STEPS = 97
 
 
@@ -68,7 +67,7 @@ class World:
         self.failure: SimFailure | None = None
         self.steps = 0
         """In the lives before this one."""
-        self._skew_ms_most = 0
+        self.skew_ms_most = 0
         self.producing = True
         self.is_last = False
 
@@ -227,7 +226,8 @@ class World:
         assert loop is not None
         assert self.disk is not None
         self.disk._loop = loop
-        self._set_faults(quiet=self.is_last)
+        faults = Faults(self)
+        faults.at_start(quiet=self.is_last)
         try:
             await self._start()
         except StorageUnavailable as error:
@@ -245,7 +245,7 @@ class World:
             await asyncio.sleep(self.random.random() * 3)
             await self._settle(auditor, auditing, running)
         else:
-            self._spawn(self._go_wrong())
+            self._spawn(faults.run())
             await asyncio.sleep(self.random.uniform(1, 15))
         return await self._stop(list(running.values()))
 
@@ -324,77 +324,6 @@ class World:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail_with(error)
 
-    # --- what goes wrong
-
-    def _set_faults(self, quiet: bool) -> None:
-        """Those that a start meets."""
-        assert self.disk is not None
-        if quiet or self.random.random() < 0.5:
-            self.disk.capacity_bytes = None
-        bad = not quiet and self.random.random() < 0.3
-        self.store.faults = SimObjectFaults(self.random.choice([0.002, 0.03]), 0.1 * bad, 0.1 * bad)
-        self.metadata_store.lost_outcome = 0.005 * bad
-
-    async def _go_wrong(self) -> None:
-        """One thing after another, each for a while; several may be on at once."""
-        disk = self.disk
-        assert disk is not None
-        loop = self.loop
-        assert loop is not None
-        random = self.random
-        while True:
-            await asyncio.sleep(random.random() * 1.5)
-            what = random.randrange(9)
-            seconds = random.choice([0.05, 0.5, 4.0])
-            if what == 0:
-                self.trace("fault", f"the disk is slow for {seconds} s")
-                disk.delay_seconds = (0.001, random.choice([0.02, 0.2]))
-                loop.call_later(seconds, setattr, disk, "delay_seconds", DELAY_SECONDS)
-            elif what == 1:
-                self.trace("fault", f"the store is down for {seconds} s")
-                self._store_fault(SimObjectFaults(0.01, down=True), seconds)
-            elif what == 2:
-                self.trace("fault", f"the store fails, loses answers for {seconds} s")
-                self._store_fault(SimObjectFaults(0.01, 0.3, 0.3), seconds)
-            elif what == 3:
-                self.trace("fault", f"the store is slow for {seconds} s")
-                self._store_fault(SimObjectFaults(random.choice([0.5, 3.0])), seconds)
-            elif what == 4:
-                jump = random.choice([-1, 1]) * random.choice([50, 10_000, 1_000_000])
-                self.clock.skew_ms = max(-SKEW_MS_MAX, min(SKEW_MS_MAX, self.clock.skew_ms + jump))
-                self._skew_ms_most = max(self._skew_ms_most, self.clock.skew_ms)
-                self.trace("fault", f"the wall clock jumps to {self.clock.skew_ms} ms ahead")
-            elif what == 5:
-                self.trace("fault", f"the metadata store is slow for {seconds} s")
-                self.metadata_store.delay_seconds = (0.001, 0.5)
-                loop.call_later(seconds, setattr, self.metadata_store, "delay_seconds", (0.0001, 0.001))
-            elif what == 6 and random.random() < 0.5:
-                self.trace("fault", "the disk fails writes")
-                disk.write_failure = OSError(5, "the simulated disk fails")
-                self._crash_soon(loop)
-            elif what == 7 and random.random() < 0.5:
-                self.trace("fault", "the disk is full")
-                disk.capacity_bytes = sum(map(len, disk.files.values()))
-                if random.random() < 0.5:
-                    loop.call_later(seconds, setattr, disk, "capacity_bytes", None)
-            elif what == 8 and random.random() < 0.3:
-                self.trace("fault", "the metadata store loses an outcome")
-                self.metadata_store.lost_outcome = 0.5
-                self._crash_soon(loop)
-            if self.storage.wal.fenced is not None:
-                self._crash_soon(loop)
-
-    def _store_fault(self, faults: SimObjectFaults, seconds: float) -> None:
-        assert self.loop is not None
-        usual = SimObjectFaults(0.02)
-        self.store.faults = faults
-        self.loop.call_later(seconds, setattr, self.store, "faults", usual)
-
-    def _crash_soon(self, loop: SimLoop) -> None:
-        """The broker does no more; somebody will start it again."""
-        crash_at = loop.steps + self.random.randint(1, 1_500)
-        loop.crash_at = crash_at if loop.crash_at is None else min(crash_at, loop.crash_at)
-
     # --- everything becomes well
 
     async def _settle(
@@ -422,7 +351,7 @@ class World:
             self.fail(f"everything left memory, and {engine.hot.bytes_used} bytes are counted")
         await auditor.run()
         # All that was registered expires.
-        self.clock.skew_ms = self._skew_ms_most = 2 * SKEW_MS_MAX + REGISTRATION_MS
+        self.clock.skew_ms = self.skew_ms_most = 2 * SKEW_MS_MAX + REGISTRATION_MS
         await self._until("only objects that the catalog refers to are left", self._no_garbage)
 
     def _groups_are_settled(self) -> bool:
@@ -530,7 +459,7 @@ class World:
                     self.fail(
                         f"{model.name}: the log start went back from {model.log_start} to {state.log_start_offset}"
                     )
-                model.on_log_start(state.log_start_offset, self.clock.true_ms() + self._skew_ms_most)
+                model.on_log_start(state.log_start_offset, self.clock.true_ms() + self.skew_ms_most)
             if partition.damage is not None and not partition.deleted:
                 self.fail(f"{model.name} went offline, and nothing was damaged: {partition.damage}")
         assert self.loop is not None
