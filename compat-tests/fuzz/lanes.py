@@ -3,7 +3,8 @@
 - A valid frame is answered, in its turn, and the answer is read by kio to its last byte.
 - A mutated frame is answered like that, or the connection is closed, or (a long poll, say) nothing comes for a while.
 - No answer holds UNKNOWN_SERVER_ERROR: the broker always knows what happened.
-- A connection is never closed while only valid frames are on it.
+- A Produce with acks=0 is not answered; when it fails the connection is closed, as Kafka does.
+- A connection is never closed while only other valid frames are on it; half of the bursts are valid or mutated throughout.
 
 What is expected is read off the bytes that are sent (`cut`), as a broker reads them. A frame behind one that closed the
 connection was never looked at, so it is sent again on another.
@@ -26,7 +27,7 @@ from fuzz import answers
 from fuzz.cases import Case
 
 BURST_MAX = 12
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 0.5
 """How long a connection may stand still at a frame that is allowed to wait."""
 DEADLINE_SECONDS = 60.0
 """How long a valid frame may wait that has nothing to wait for; generous, as others share the machine."""
@@ -115,7 +116,7 @@ class Lanes:
     """Sends cases until there are no more; `run` raises Found."""
 
     def __init__(
-        self, host: str, port: int, chance: random.Random, live: Callable[[bytes], bytes], count: int = 24
+        self, host: str, port: int, chance: random.Random, live: Callable[[bytes], bytes], count: int = 32
     ) -> None:
         self.tally = Tally()
         self._address = (host, port)
@@ -195,9 +196,15 @@ class Lanes:
 
     def _start(self, lane: _Lane, now: float) -> bool:
         parts = []
+        alike = self._chance.random() < 0.5
+        first: Case | None = None
         for _ in range(self._chance.randrange(1, BURST_MAX + 1)):
             case = self._next()
             if case is None:
+                break
+            first = first or case
+            if alike and case.valid != first.valid:
+                self._again.appendleft(case)
                 break
             data = self._live(case.data)
             if case.framed:
@@ -277,9 +284,9 @@ class Lanes:
 
     def _on_closed(self, lane: _Lane) -> None:
         cases = [each.case for each in lane.pending]
-        if not lane.is_wild and all(case.valid for case in cases):
+        if not lane.is_wild and all(case.valid and not case.silent for case in cases):
             raise Found(f"the connection was closed with {len(cases)} valid frames on it", cases)
-        culprit = next((place for place, case in enumerate(cases) if not case.valid), len(cases))
+        culprit = next((place for place, case in enumerate(cases) if not case.valid or case.silent), len(cases))
         self.tally.closed += 1
         self._drop(lane)
         self._give_back(cases, culprit)
