@@ -82,7 +82,7 @@ def test_an_offset_used_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return base_offset
 
     monkeypatch.setattr(LogState, "apply_append", apply_append)
-    found("is used twice")
+    found("is used twice", "read a batch from")
 
 
 def test_an_end_of_the_log_forgotten_with_its_last_object_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_a_duplicate_answered_before_its_original_is_durable_is_found(monkeypatc
 
 def test_a_duplicate_that_is_appended_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Partition, "find_duplicate", lambda self, header: None)
-    found("of an idempotent producer")
+    found("of an idempotent producer", "is used twice")
 
 
 def test_a_recycled_group_taken_for_a_new_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_a_tail_uploaded_beyond_the_high_watermark_is_found(monkeypatch: pytest.
         return plan_all
 
     plant(monkeypatch, Uploader, "_plan", around)
-    found("the high watermark is")
+    found("the high watermark is", "nothing was damaged")
 
 
 def test_a_log_start_that_passes_what_is_to_be_kept_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
