@@ -6,9 +6,13 @@ A partition that does not exist does not keep the others; the coordinator is ask
 names none of these is answered without it, as Kafka does.
 """
 
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import count, repeat
 from typing import Final
 
 from tailrace_core.errors import TailraceError, UnknownTopicId, UnknownTopicOrPartition
+from tailrace_core.ids import TopicId
 from tailrace_engine.coordinator.group_messages import CommitOffsets, CommittedOffsets, OffsetToCommit
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.connection import Reply
@@ -29,45 +33,77 @@ _TOPIC_IDS_FROM: Final = 10
 class OffsetCommitReply(Reply):
     """Waits until the offsets are durable."""
 
-    __slots__ = ("asked", "response")
+    __slots__ = ("refused", "request")
 
-    response: OffsetCommitResponse
-    asked: list[OffsetCommitResponsePartition]
-    """The coordinator's part of the response, in the order in which it was asked."""
+    request: OffsetCommitRequest
+    refused: dict[int, int]
+    """Codes of partitions that the coordinator was not asked about, by their place among all in the request."""
 
     def on_answer(self, outcome: CommittedOffsets | TailraceError) -> None:
-        if isinstance(outcome, TailraceError):
-            for answer in self.asked:
-                answer.error_code = kafka_code(outcome)
+        topics = self.request.topics
+        if (
+            not self.refused
+            and len(topics) == 1
+            and len(topics[0].partitions) == 1
+            and not isinstance(outcome, TailraceError)
+            and outcome.errors[0] is None
+        ):
+            topic = topics[0]
+            partition = topic.partitions[0].partition_index
+            self.send_parts([_one_success(self.route.version, topic.name, topic.topic_id, partition)])
         else:
-            for answer, error in zip(self.asked, outcome.errors, strict=True):
-                if error is not None:
-                    answer.error_code = kafka_code(error)
-        self.send(self.response)
+            self.send(self._response(outcome))
+
+    def _response(self, outcome: CommittedOffsets | TailraceError) -> OffsetCommitResponse:
+        if isinstance(outcome, TailraceError):
+            codes: Iterator[int] = repeat(kafka_code(outcome))
+        else:
+            codes = map(code_of, outcome.errors)
+        places = count()
+        return OffsetCommitResponse(
+            topics=[
+                OffsetCommitResponseTopic(
+                    name=topic.name,
+                    topic_id=topic.topic_id,
+                    partitions=[
+                        OffsetCommitResponsePartition(
+                            partition_index=partition.partition_index,
+                            error_code=self.refused[place] if (place := next(places)) in self.refused else next(codes),
+                        )
+                        for partition in topic.partitions
+                    ],
+                )
+                for topic in self.request.topics
+            ]
+        )
+
+
+@lru_cache(maxsize=4_096)
+def _one_success(version: int, name: str, topic_id: TopicId, partition: int) -> bytes:
+    """The response that most commits get: of one partition, without an error."""
+    committed = OffsetCommitResponsePartition(partition_index=partition)
+    topic = OffsetCommitResponseTopic(name=name, topic_id=topic_id, partitions=[committed])
+    return bytes(OffsetCommitResponse.encoder(version)(OffsetCommitResponse(topics=[topic])))
 
 
 def handle(services: Services, reply: OffsetCommitReply, request: OffsetCommitRequest) -> None:
     version = reply.route.version
     image = services.membership.image
-    reply.response = response = OffsetCommitResponse()
-    reply.asked = asked = []
+    reply.request = request
+    refused: dict[int, int] = {}
+    reply.refused = refused
     offsets: list[OffsetToCommit] = []
     for named in request.topics:
         topic = image.topic(named.name) if version < _TOPIC_IDS_FROM else image.topic_by_id(named.topic_id)
-        answers: list[OffsetCommitResponsePartition] = []
-        response.topics.append(OffsetCommitResponseTopic(name=named.name, topic_id=named.topic_id, partitions=answers))
         for commit in named.partitions:
             partition = commit.partition_index
-            answer = OffsetCommitResponsePartition(partition_index=partition)
-            answers.append(answer)
             if topic is None or not 0 <= partition < topic.partition_count:
-                answer.error_code = code_of(
+                refused[len(offsets) + len(refused)] = kafka_code(
                     UnknownTopicId("no such topic")
                     if topic is None and version >= _TOPIC_IDS_FROM
                     else UnknownTopicOrPartition("no such partition")
                 )
                 continue
-            asked.append(answer)
             offsets.append(
                 OffsetToCommit(
                     topic.name,
@@ -79,18 +115,19 @@ def handle(services: Services, reply: OffsetCommitReply, request: OffsetCommitRe
                 )
             )
     if not offsets:
-        reply.send(response)
+        reply.on_answer(CommittedOffsets(()))
         return
+    group_id = request.group_id
     commits = CommitOffsets(
-        group_id=request.group_id,
-        generation_id=request.generation_id_or_member_epoch,
-        member_id=request.member_id,
-        group_instance_id=request.group_instance_id,
-        offsets=tuple(offsets),
-        retention_time_ms=request.retention_time_ms,
-        missing_group_is_illegal_generation=version < _GROUP_ID_NOT_FOUND_FROM,
+        group_id,
+        request.generation_id_or_member_epoch,
+        request.member_id,
+        request.group_instance_id,
+        tuple(offsets),
+        request.retention_time_ms,
+        version < _GROUP_ID_NOT_FOUND_FROM,
     )
-    services.groups.ask(request.group_id, commits, reply.on_answer)
+    services.groups.ask(group_id, commits, reply.on_answer)
 
 
 API = Api(key=8, name="OffsetCommit", versions=range(2, 11), direct=handle, new_reply=OffsetCommitReply)
