@@ -291,3 +291,35 @@ def test_the_log_append_time_bit_of_a_producer_is_never_stored(
     if connection.produce(topic, {0: batch})[0].error_code == 0:
         (stored,) = connection.read_all(topic)
         assert not stored.attributes & LOG_APPEND_TIME
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_a_compacted_topic_takes_no_record_without_a_key(
+    connection: wire.Connection, topic_name: str, codec: str, size: int
+) -> None:
+    topic = connection.create_usable_topic(topic_name, configs={"cleanup.policy": "compact"})
+    value = b"v" * size
+    keyed, empty, without = Record(value, b"k"), Record(value, b""), Record(value)
+    answer = connection.produce(topic, {0: make_batch([keyed, without, empty, without], codec=codec)})[0]
+    assert (answer.error_code, answer.base_offset) == (87, -1)
+    reason = f"Compacted topic cannot accept message without key in topic partition {topic}-0"
+    assert [(each.batch_index, each.batch_index_error_message) for each in answer.record_errors] == [
+        (1, reason),
+        (3, reason),
+    ]
+    assert answer.error_message.startswith("One or more records have been rejected due to 2 record errors in total")
+    assert connection.produce(topic, {0: make_batch([keyed, empty], codec=codec)})[0].base_offset == 0
+
+
+def test_records_of_compacted_topics_are_appended_in_their_order(connection: wire.Connection, topic_name: str) -> None:
+    topic = connection.create_usable_topic(topic_name, configs={"cleanup.policy": "compact,delete"})
+    large = make_batch([Record(b"v" * 100, b"%d" % number) for number in range(5000)])
+    small, without = make_batch([Record(b"v", b"k")]), make_batch([Record(b"v")])
+    batches = [large, small, without, make_batch([Record(b"v" * 50_000, b"k")], codec="gzip"), small, without, small]
+    ids = [connection.send("produce", 9, wire.produce_fields(topic, {0: batch}), lenient=True) for batch in batches]
+    answers = [connection.receive("produce", 9, each).responses[0].partition_responses[0] for each in ids]
+    assert [(each.error_code, each.base_offset) for each in answers] == [
+        (0, 0), (0, 5000), (87, -1), (0, 5001), (0, 5002), (87, -1), (0, 5003)
+    ]  # fmt: skip
+    assert connection.end_offset(topic, 0) == 5004

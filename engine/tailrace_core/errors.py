@@ -199,6 +199,19 @@ class InvalidRecord(TailraceError):
     """A batch breaks a rule that no retry can mend."""
 
 
+class RecordsRefused(TailraceError):
+    """Some records of a batch break a rule; the batch is refused as a whole. Its text is Kafka's."""
+
+    def __init__(self, records: "list[tuple[int, str]]") -> None:
+        shown = ", ".join(f"RecordError(batchIndex={index}, message='{reason}')" for index, reason in records[:3])
+        super().__init__(
+            f"One or more records have been rejected due to {len(records)} record errors in total, "
+            f"and only showing the first three errors at most: [{shown}]"
+        )
+        self.records = records
+        """Place in the batch, from 0, and why."""
+
+
 class InvalidTimestamp(TailraceError):
     """A timestamp lies outside of what the topic accepts."""
 

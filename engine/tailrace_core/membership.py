@@ -21,6 +21,9 @@ EXTENTS_PER_OBJECT_MAX: Final = 4_096
 """So that the catalog's value of one object stays far below what one transaction of etcd may carry (1.5 MiB)."""
 LOG_APPEND_TIME: Final = "LogAppendTime"
 """message.timestamp.type: records carry the broker's time."""
+COMPACT: Final = "compact"
+DELETE_ONLY: Final = ("delete",)
+"""cleanup.policy: of each key the last record stays; records go by age and size, the default."""
 INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
 
 

@@ -117,6 +117,7 @@ KAFKA_CODES: Final[dict[type[errors.TailraceError], ErrorCode]] = {
     errors.PolicyViolation: ErrorCode.POLICY_VIOLATION,
     errors.RebalanceInProgress: ErrorCode.REBALANCE_IN_PROGRESS,
     errors.RecordListTooLarge: ErrorCode.RECORD_LIST_TOO_LARGE,
+    errors.RecordsRefused: ErrorCode.INVALID_RECORD,
     errors.RequestTimedOut: ErrorCode.REQUEST_TIMED_OUT,
     errors.StorageUnavailable: ErrorCode.KAFKA_STORAGE_ERROR,
     errors.ThrottledByStorage: ErrorCode.THROTTLING_QUOTA_EXCEEDED,

@@ -1,4 +1,4 @@
-"""Walking the records of one batch: only where a rule needs it (search by time, coordinators). Pure.
+"""Walking the records of one batch: only where a rule needs it (search by time, coordinators, compacted topics). Pure.
 
 Compressed batches are inflated within a bound, never by trust in a header.
 """
@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from tailrace_core.batch import HEADER_BYTES, LOG_APPEND_TIME_BIT, BatchHeader, Buffer, read_header
-from tailrace_core.errors import DataCorrupt
+from tailrace_core.errors import DataCorrupt, InvalidRecord, MessageTooLarge, RecordsRefused
 from tailrace_engine.log import codecs
 
+_NULL_LENGTH: Final = 0x01
+"""The varint of -1."""
 INFLATED_BYTES_MAX: Final = 128 << 20
 """A batch that inflates beyond this is taken for a decompression bomb."""
 
@@ -99,6 +101,43 @@ def keys_and_values(batch: Buffer, header: BatchHeader) -> Iterator[tuple[bytes 
             position = end
     except IndexError as error:
         raise DataCorrupt(f"the batch at offset {header.base_offset} ends inside a record") from error
+
+
+def check_keys(batch: Buffer, place: str, inflated_bytes_max: int) -> None:
+    """Every record of a compacted topic has a key: compaction could not tell what replaces it.
+
+    place names the partition in what the producer is told. Raises RecordsRefused with all that have none, InvalidRecord
+    where the bytes are no records, MessageTooLarge where they inflate to more than inflated_bytes_max.
+    Rule: LogValidator.validateKey of Apache Kafka.
+    """
+    header = read_header(batch)
+    try:
+        inflated = codecs.inflate(header.codec, memoryview(batch)[HEADER_BYTES:], inflated_bytes_max)
+    except codecs.Uninflatable as error:
+        raise (MessageTooLarge if error.is_too_large else InvalidRecord)(str(error)) from error
+    data = bytes(inflated)
+    size, position = len(data), 0
+    without = []
+    try:
+        for index in range(header.record_count):
+            length, position = _varint(data, position)
+            end = position + length
+            position += 1  # the attributes
+            while data[position] > 0x7F:  # the timestamp delta
+                position += 1
+            position += 1
+            while data[position] > 0x7F:  # the offset delta
+                position += 1
+            if data[position + 1] == _NULL_LENGTH:
+                without.append(index)
+            if not position < end <= size:
+                raise InvalidRecord(f"record {index} of the batch is longer than the batch")
+            position = end
+    except (IndexError, DataCorrupt) as error:
+        raise InvalidRecord("the batch ends inside a record") from error
+    if without:
+        reason = f"Compacted topic cannot accept message without key in topic partition {place}"
+        raise RecordsRefused([(index, reason) for index in without])
 
 
 def inflate(codec: int, body: memoryview) -> Buffer:

@@ -22,6 +22,7 @@ from tailrace_core.errors import (
 from tailrace_core.extents import Extent
 from tailrace_core.ids import TopicId, topic_id_text
 from tailrace_core.membership import (
+    DELETE_ONLY,
     INTERNAL_TOPICS,
     LOG_APPEND_TIME,
     ChangeEvent,
@@ -300,7 +301,10 @@ class Engine:
         wal.check_append(len(batch))
         now_ms = self._clock.now_ms()
         partition.check_limits(header, now_ms)
-        if (partition.configs.compression_type != PRODUCER or self.recompression.queues) and not is_recompressed:
+        configs = partition.configs
+        if (
+            configs.compression_type != PRODUCER or configs.cleanup_policy != DELETE_ONLY or self.recompression.queues
+        ) and not is_recompressed:
             made = self.recompression.take(partition, header, batch, waiter, ordinal)
             if made is None:
                 return APPENDED_LATER
@@ -325,7 +329,7 @@ class Engine:
             hot.evict()
         if waiter is not None:
             partition.pending.add(entry.end_offset, (waiter, ordinal))
-        if partition.configs.message_timestamp_type == LOG_APPEND_TIME:
+        if configs.message_timestamp_type == LOG_APPEND_TIME:
             return entry.base_offset, now_ms
         return entry.base_offset, NO_TIMESTAMP
 

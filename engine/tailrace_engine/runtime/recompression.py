@@ -1,4 +1,5 @@
-"""Topics with a compression.type of their own: batches that come otherwise are compressed anew, then appended.
+"""Topics whose batches are looked into before they are appended: those with a compression.type of their own, where
+batches that come otherwise are compressed anew, and compacted ones, where every record needs a key.
 
 Large ones leave the loop for a few threads, whose work is C code that releases the GIL. A batch that has left holds
 back the later ones of its partition: they are appended in the order in which they came, so that sequences of idempotent
@@ -8,6 +9,7 @@ producers are checked in order. Their bytes are copied, as the receive buffer is
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -15,11 +17,12 @@ from typing import TYPE_CHECKING, Final
 from tailrace_core.batch import BatchHeader
 from tailrace_core.errors import StorageUnavailable, TailraceError
 from tailrace_core.limits import INFLATED_BATCH_BYTES_MAX, RECOMPRESSING_THREADS
-from tailrace_core.membership import INTERNAL_TOPICS
+from tailrace_core.membership import COMPACT, INTERNAL_TOPICS
 from tailrace_core.ports import Clock
 from tailrace_core.telemetry import histogram
 from tailrace_engine.log import codecs
 from tailrace_engine.log.recompress import CODECS, level_of, recompress
+from tailrace_engine.log.records import check_keys
 from tailrace_engine.runtime.partition import AppendWaiter, Partition
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 _ON_LOOP_BYTES_MAX: Final = 4 << 10
 """So few bytes are compressed on the loop: by the slowest codec and level in less than a millisecond."""
+_ON_LOOP_RECORDS_MAX: Final = 1000
+"""The keys of so many records are looked for on the loop, in about half a millisecond. More are on a thread, whose work
+does not release the GIL but is interrupted: rare, as few batches of compacted topics are that large."""
 
 
 class _Later:
@@ -45,7 +51,7 @@ class _Later:
         self.waiter = waiter
         self.ordinal = ordinal
         self.is_ready = is_ready
-        """It is compressed as it is to be, or error says why it cannot."""
+        """It is as it is to be appended, or error says why it cannot."""
         self.error: TailraceError | None = None
         self._is_appended = False
         self._is_durable = False
@@ -104,6 +110,15 @@ class _Nobody:
 _NOBODY: Final = _Nobody()
 
 
+def _look_into(
+    batch: bytearray, place: str | None, make: Callable[[], bytearray] | None, inflated_bytes_max: int
+) -> bytearray:
+    """On a thread. place: the partition's name, where every record needs a key."""
+    if place is not None:
+        check_keys(batch, place, inflated_bytes_max)
+    return batch if make is None else make()
+
+
 class Recompression:
     """One per engine."""
 
@@ -125,18 +140,28 @@ class Recompression:
     ) -> bytearray | memoryview | None:
         """The batch as its topic wants it. None: it is appended later, and the waiter is told by on_appended.
 
-        Raises InvalidRecord and MessageTooLarge.
+        Raises InvalidRecord, RecordsRefused and MessageTooLarge.
         """
         configs = partition.configs
         codec = CODECS.get(configs.compression_type, header.codec)
-        is_ready = codec == header.codec or partition.topic_name in INTERNAL_TOPICS
+        is_internal = partition.topic_name in INTERNAL_TOPICS
+        is_kept = codec == header.codec or is_internal
+        needs_keys = COMPACT in configs.cleanup_policy and not is_internal
+        is_ready = is_kept and not needs_keys
         queue = self.queues.get(partition)
         if queue is None:
             if is_ready:
                 return batch
-            if header.codec == codecs.NONE and len(batch) <= _ON_LOOP_BYTES_MAX:
-                made = recompress(batch, codec, level_of(configs), len(batch))
-                self._count(len(batch), len(made))
+            size = len(batch)
+            if header.codec == codecs.NONE and (
+                size <= _ON_LOOP_BYTES_MAX or (is_kept and header.record_count <= _ON_LOOP_RECORDS_MAX)
+            ):
+                if needs_keys:
+                    check_keys(batch, partition.name, size)
+                if is_kept:
+                    return batch
+                made = recompress(batch, codec, level_of(configs), size)
+                self._count(size, len(made))
                 return made
             queue = self.queues[partition] = deque()
         later = _Later(partition, bytearray(batch), waiter or _NOBODY, ordinal, is_ready)
@@ -146,10 +171,11 @@ class Recompression:
             # Uncompressed, it may not be larger than the topic's batches are: no need to go on then.
             bound = (
                 min(INFLATED_BATCH_BYTES_MAX, configs.max_message_bytes)
-                if codec == codecs.NONE
-                else (INFLATED_BATCH_BYTES_MAX)
+                if codec == codecs.NONE and not is_kept
+                else INFLATED_BATCH_BYTES_MAX
             )
-            work = partial(recompress, later.batch, codec, level_of(configs), bound)
+            make = None if is_kept else partial(recompress, later.batch, codec, level_of(configs), bound)
+            work = partial(_look_into, later.batch, partition.name if needs_keys else None, make, bound)
             loop = asyncio.get_running_loop()
             loop.run_in_executor(self._threads, work).add_done_callback(
                 partial(self._on_done, later, self._clock.monotonic())
@@ -160,11 +186,12 @@ class Recompression:
     def _on_done(self, later: _Later, began: float, made: "asyncio.Future[bytearray]") -> None:
         if made.cancelled():
             return  # the broker stops
-        self.times.observe_seconds(self._clock.monotonic() - began)
         error = made.exception()
         if error is None:
-            later.batch = made.result()
-            self._count(later.size, len(later.batch))
+            if later.batch is not made.result():
+                later.batch = made.result()
+                self._count(later.size, len(later.batch))
+                self.times.observe_seconds(self._clock.monotonic() - began)
         elif isinstance(error, TailraceError):
             later.error = error
         else:

@@ -7,9 +7,9 @@ import pytest
 from engine_support import COMPRESSIONS, make_batch, record, varint
 
 from tailrace_core.batch import assign_offset, read_header, set_log_append_time
-from tailrace_core.errors import DataCorrupt
+from tailrace_core.errors import DataCorrupt, InvalidRecord, MessageTooLarge, RecordsRefused
 from tailrace_engine.log import records
-from tailrace_engine.log.records import inflate, keys_and_values, timestamps
+from tailrace_engine.log.records import check_keys, inflate, keys_and_values, timestamps
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -119,3 +119,42 @@ def test_a_snappy_block_that_lies_about_its_size_allocates_nothing() -> None:
     huge = b"\xff\xff\xff\xff\x0f" + b"\0" * 20
     with pytest.raises(DataCorrupt):
         inflate(2, memoryview(huge))
+
+
+def keyed(*keys: bytes | None) -> bytes:
+    """Records with these keys, and a value, headers and deltas of several bytes."""
+    made = []
+    for at, key in enumerate(keys):
+        body = b"\0" + varint(at * 1000) + varint(at * 100)
+        body += varint(-1) if key is None else varint(len(key)) + key
+        body += varint(200) + b"v" * 200 + varint(1) + varint(1) + b"h" + varint(-1)
+        made.append(varint(len(body)) + body)
+    return b"".join(made)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_records_without_a_key_are_told_by_their_places(compression: str) -> None:
+    compress = COMPRESSIONS[compression][1]
+    fine = make_batch([1] * 3, compression=compression, body=compress(keyed(b"", b"k" * 300, b"k")))
+    check_keys(fine, "t-0", 10_000)
+    without = make_batch([1] * 5, compression=compression, body=compress(keyed(b"k", None, None, b"", None)))
+    with pytest.raises(RecordsRefused, match=r"due to 3 record errors .*batchIndex=1, .*batchIndex=2, ") as refused:
+        check_keys(without, "t-0", 10_000)
+    assert [index for index, _ in refused.value.records] == [1, 2, 4]
+    assert {reason for _, reason in refused.value.records} == {
+        "Compacted topic cannot accept message without key in topic partition t-0"
+    }
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("cut", [1, 30, 250])
+def test_keys_in_a_body_that_was_cut_are_invalid(compression: str, cut: int) -> None:
+    body = COMPRESSIONS[compression][1](keyed(b"k", b"k")[:-cut])
+    with pytest.raises(InvalidRecord):
+        check_keys(make_batch([1, 1], compression=compression, body=body), "t-0", 10_000)
+
+
+@pytest.mark.parametrize("compression", [name for name in COMPRESSIONS if name != "none"])
+def test_keys_are_not_looked_for_in_a_decompression_bomb(compression: str) -> None:
+    with pytest.raises(MessageTooLarge):
+        check_keys(make_batch([1], bytes(100_000), compression=compression), "t-0", 50_000)

@@ -15,6 +15,7 @@ from tailrace_core.errors import (
     InternalTopic,
     InvalidRecord,
     InvalidRequiredAcks,
+    RecordsRefused,
     RequestTimedOut,
     TailraceError,
     UnsupportedCompression,
@@ -29,6 +30,7 @@ from tailrace_gateway.kafka.context import Services
 from tailrace_gateway.kafka.routes import Api
 from tailrace_gateway.kafka.schema import Buffer
 from tailrace_gateway.kafka.schema.messages.produce import (
+    BatchIndexAndErrorMessage,
     LeaderIdAndEpoch,
     NodeEndpoint,
     PartitionProduceResponse,
@@ -135,6 +137,11 @@ class ProduceReply(Reply):
         self.encoded = None
         answer.error_code = kafka_code(error)
         answer.error_message = str(error)
+        if isinstance(error, RecordsRefused):
+            answer.record_errors = [
+                BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=reason)
+                for index, reason in error.records
+            ]
         answer.base_offset = -1
         answer.log_append_time_ms = -1
         answer.log_start_offset = -1
