@@ -47,8 +47,10 @@ def varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def record(offset_delta: int, timestamp_delta: int, value: bytes) -> bytes:
-    body = b"\0" + varint(timestamp_delta) + varint(offset_delta) + varint(-1) + varint(len(value)) + value + b"\0"
+def record(offset_delta: int, timestamp_delta: int, value: bytes, key: bytes | None = None) -> bytes:
+    body = b"\0" + varint(timestamp_delta) + varint(offset_delta)
+    body += varint(-1) if key is None else varint(len(key)) + key
+    body += varint(len(value)) + value + b"\0"
     return varint(len(body)) + body
 
 

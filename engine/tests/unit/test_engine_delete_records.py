@@ -5,7 +5,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from engine_support import NOW_MS, Node, failing, make_batch, offsets_of
+from engine_support import NOW_MS, Node, failing, make_batch, offsets_of, record
 
 from tailrace_core.errors import OffsetOutOfRange, PolicyViolation, StorageUnavailable, UnknownTopicId
 from tailrace_engine.api import HIGH_WATERMARK
@@ -65,8 +65,9 @@ def test_a_topic_that_is_compacted_only_keeps_its_records(tmp_path: Path) -> Non
         async with Node(tmp_path) as node:
             compacted = await node.partition("c", cleanup_policy="compact")
             both = await node.partition("b", cleanup_policy="compact,delete")
-            await node.produce(compacted, three_records())
-            await node.produce(both, three_records())
+            keyed = b"".join(record(at, 0, b"value", b"key") for at in range(3))
+            await node.produce(compacted, make_batch([NOW_MS] * 3, body=keyed))
+            await node.produce(both, make_batch([NOW_MS] * 3, body=keyed))
             with pytest.raises(PolicyViolation):
                 await node.engine.delete_records(compacted, HIGH_WATERMARK)
             assert await node.engine.delete_records(both, HIGH_WATERMARK) == 3
