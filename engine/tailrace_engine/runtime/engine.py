@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 _COLD_READ_TRIES: Final = 8
 """Data may move between WAL, memory and tier while it is looked for; more moves than this in one read are a fault."""
-_RELEASED_AT_ONCE: Final = 2_000
+_RELEASED_AT_ONCE: Final = 1_000
 """Batches that are let go of before the loop gets its turn."""
 _UNSYNCED_RATIO: Final = 0.25
 """Part of the hot budget that may wait for the WAL: what is not durable cannot leave memory."""

@@ -45,6 +45,8 @@ from tailrace_engine.log.wal_index import WalIndex, count_segments
 
 _HEAD_SLACK: Final = 64
 """Places at the front of the hot lists that are let go together: a list gives its front back in linear time."""
+_HEAD_SLACK_MAX: Final = 4_096
+"""So many are let go though they are less than half of the lists: freeing what was in them takes time, too."""
 
 
 _segment_of: Final = attrgetter("wal_segment")
@@ -349,7 +351,7 @@ class Partition:
         return Released(dead, count, size, hot_entries, count < batches_max and bounded == end)
 
     def _move_hot_head(self, head: int) -> None:
-        if head >= _HEAD_SLACK and head * 2 >= len(self.hot_entries):
+        if head >= _HEAD_SLACK and (head >= _HEAD_SLACK_MAX or head * 2 >= len(self.hot_entries)):
             del self.hot_entries[:head], self.hot_bases[:head]
             head = 0
         self.hot_head = head
