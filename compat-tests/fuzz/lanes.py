@@ -116,7 +116,7 @@ class Lanes:
     """Sends cases until there are no more; `run` raises Found."""
 
     def __init__(
-        self, host: str, port: int, chance: random.Random, live: Callable[[bytes], bytes], count: int = 32
+        self, host: str, port: int, chance: random.Random, live: Callable[[bytes], bytes], count: int = 96
     ) -> None:
         self.tally = Tally()
         self._address = (host, port)

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -139,6 +140,8 @@ def _fuzz(broker: Tailrace, options: argparse.Namespace) -> int:
         poll("open files are given back", lambda: _open_files(broker) <= before_files + OPEN_FILES_SPARE)
         grown = broker.resident_bytes() - before_bytes
         _report(lanes.tally, served, seconds)
+        usage, cpu = os.times(), re.search(r"^process_cpu_seconds_total (\S+)", broker.http("/metrics"), re.MULTILINE)
+        print(f"CPU: broker {float(cpu[1]) if cpu else 0:.0f} s, this side {usage.user + usage.system:.0f} s")
         print(f"neighbour: {told['steps']} rounds, p50 {told['p50_ms']} p99 {told['p99_ms']} max {told['max_ms']} ms")
         print(f"memory: {before_bytes / MIB:.0f} MiB before, {grown / MIB:+.0f} MiB; open files: {before_files} and {_open_files(broker)}")
         if grown > GROWTH_BYTES_MAX:
@@ -184,8 +187,6 @@ def _report(tally: Tally, served: dict[int, list[int]], seconds: float) -> None:
         f"{tally.silent} without an answer, {tally.left_waiting} left waiting; {tally.connections} connections"
     )
     by_key = {key: sum(tally.answered[key, version] for version in served[key]) for key in served}
-    usage = os.times()
-    print(f"CPU of this side: {usage.user + usage.system:.1f} s")
     print("answers:", ", ".join(f"{api_key_map[key]} {count}" for key, count in by_key.items()))
     print("errors in them:", ", ".join(f"{code.name} {count}" for code, count in tally.errors.most_common()))
 

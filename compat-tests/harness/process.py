@@ -47,6 +47,8 @@ class Setting(enum.StrEnum):
     WAL_CAPACITY_BYTES = "wal.capacity_bytes"
     UPLOAD_PRESSURE_RATIO = "upload.pressure_ratio"
     LOG_RETENTION_CHECK_INTERVAL_MS = "log.retention.check.interval.ms"
+    SWEEP_INTERVAL_MS = "object_store.sweep_interval_ms"
+    DELETE_GRACE_MS = "object_store.delete_grace_ms"
 
 
 Settings = Mapping[Setting, str | int]

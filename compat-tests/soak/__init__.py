@@ -1,0 +1,1 @@
+"""An hour of ordinary life in short: mixed load, restarts, retention; `run.py` says what must hold."""
