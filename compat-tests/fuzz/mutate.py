@@ -44,6 +44,9 @@ def mutated(chance: random.Random, tokens: list[Token], other: list[Token]) -> t
 def _mutate_token(chance: random.Random, tokens: list[Token], other: list[Token]) -> None:
     # Behind the header of twelve bytes, most of the time.
     at = chance.randrange(0 if chance.random() < 0.02 else min(3, len(tokens) - 1), len(tokens))
+    if tokens[at].kind in (Kind.FIXED_SIZE, Kind.VARINT_SIZE) and chance.random() < 0.6:
+        # Sizes are many, and most that are wrong end in the decoder.
+        at = min(at + 1, len(tokens) - 1)
     kind, data = tokens[at]
     action = chance.random()
     if action < 0.05:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kio.index import UnknownEntity, load_request_schema
@@ -159,10 +160,16 @@ def _fuzz(broker: Tailrace, options: argparse.Namespace) -> int:
 
 
 def _refreshing(world: World, cases: Iterator[Case]) -> Iterator[Case]:
-    for place, case in enumerate(cases):
-        if place % ROUND == 0:
-            world.refresh()
-        yield case
+    """The cases; beside them the world is refreshed about once a round, in a thread, as it may wait for members."""
+    world.refresh()
+    with ThreadPoolExecutor(1) as executor:
+        refresh = executor.submit(world.refresh)
+        for place, case in enumerate(cases):
+            if place % ROUND == 0 and refresh.done():
+                refresh.result()
+                refresh = executor.submit(world.refresh)
+            yield case
+        refresh.result()
 
 
 def _open_files(broker: Tailrace) -> int:

@@ -177,6 +177,8 @@ class Member(Actor):
         super().__init__(shared, name)
         self._stays = stays
         self._away = False
+        self._member_id = ""
+        """Kept over connections, as clients do: nobody has to wait for the session of who comes back to end."""
 
     def begin(self, connection: wire.Connection) -> None:
         if self._away:
@@ -184,8 +186,10 @@ class Member(Actor):
             self._away = False
         self._group = group = Group(connection, GROUP)
         group.find()
+        group.member_id, self._member_id = self._member_id, ""
         answer = group.join_twice(protocols=(("range", subscription(PLAIN)),), session_timeout_ms=10_000)
         expect(answer.error_code, "join")
+        self._member_id = group.member_id
         assignments = {}
         if answer.leader == group.member_id:
             members = sorted(member.member_id for member in answer.members)
@@ -209,7 +213,7 @@ class Member(Actor):
             self._tell()
         if self._stays and now - self._began > self._stays:
             self._group.leave()
-            self._away = True
+            self._away, self._member_id = True, ""
             raise Retry("has left")
         if not self._offsets:
             shared.over.wait(0.2)
