@@ -18,6 +18,7 @@ from tailrace_core.errors import (
     InvalidReplicationFactor,
     InvalidRequest,
     InvalidTopicName,
+    PolicyViolation,
     TailraceError,
     TopicAlreadyExists,
     UnknownTopicId,
@@ -38,7 +39,9 @@ from tailrace_core.membership import (
 from tailrace_core.topic_names import check_topic_name
 
 PARTITIONS_PER_TOPIC_MAX: Final = 10_000
-"""Each costs a broker memory; a larger count is more likely a mistake. Kafka takes as many in one request."""
+"""Each costs a broker memory; a larger count is more likely a mistake."""
+PARTITIONS_PER_REQUEST_MAX: Final = 10_000
+"""New ones, as Kafka's controller has it: else a request of some kilobytes takes gigabytes."""
 
 
 def plan_create(
@@ -52,6 +55,7 @@ def plan_create(
     times = Counter(topic.name for topic in topics)
     collisions: dict[str, str] = {}
     replies: list[CreatedTopic | TailraceError] = []
+    added = 0
     puts: list[tuple[str, bytes]] = []
     events: list[ChangeEvent] = []
     for asked in topics:
@@ -59,6 +63,7 @@ def plan_create(
             if times[asked.name] > 1:
                 raise InvalidRequest("Duplicate topic name.")
             created = _check_new_topic(image, asked, defaults, collisions)
+            added = _added_with(added, created.topic.partition_count)
         except TailraceError as error:
             replies.append(error)
             continue
@@ -117,6 +122,13 @@ def _size_of(image: Image, asked: NewTopic, defaults: TopicDefaults) -> tuple[in
             f" {replication_factor} cannot be reached because only {len(image.brokers)} broker(s) are registered."
         )
     return partition_count, replication_factor
+
+
+def _added_with(before: int, partition_count: int) -> int:
+    """How many partitions a request adds with these; what goes beyond the bound is refused, the rest is not."""
+    if before + partition_count > PARTITIONS_PER_REQUEST_MAX:
+        raise PolicyViolation("Excessively large number of partitions per request.")
+    return before + partition_count
 
 
 def _check_partition_count(partition_count: int) -> None:
@@ -179,6 +191,7 @@ def plan_grow(
 ) -> Decision[list[Topic | TailraceError]]:
     """See core.membership.Membership.create_partitions."""
     times = Counter(asked.name for asked in topics)
+    added = 0
     replies: list[Topic | TailraceError] = []
     puts: list[tuple[str, bytes]] = []
     events: list[ChangeEvent] = []
@@ -187,6 +200,7 @@ def plan_grow(
             if times[asked.name] > 1:
                 raise InvalidRequest("Duplicate topic name.")
             topic = _check_growth(image, asked)
+            added = _added_with(added, asked.partition_count - topic.partition_count)
         except TailraceError as error:
             replies.append(error)
             continue

@@ -3,6 +3,7 @@
 import pytest
 
 from tailrace_controller.metadata.topics import (
+    PARTITIONS_PER_REQUEST_MAX,
     PARTITIONS_PER_TOPIC_MAX,
     check_topic_name,
     plan_delete,
@@ -15,6 +16,7 @@ from tailrace_core.errors import (
     InvalidReplicationFactor,
     InvalidRequest,
     InvalidTopicName,
+    PolicyViolation,
     TopicAlreadyExists,
     UnknownTopicId,
     UnknownTopicOrPartition,
@@ -26,6 +28,7 @@ from tailrace_core.membership import (
     NewPartitions,
     NewTopic,
     PartitionsCreated,
+    Topic,
     TopicCreated,
     TopicDefaults,
     TopicDeleted,
@@ -113,6 +116,17 @@ def test_what_is_not_allowed_is_refused_and_nothing_is_created(metadata, asked, 
     before = dict(metadata.values)
     assert type(metadata.create(asked)[0]) is error
     assert metadata.values == before
+
+
+def test_a_request_adds_no_more_partitions_than_kafka_takes_in_one(metadata):
+    half = PARTITIONS_PER_REQUEST_MAX // 2
+    counts = {"a": half, "b": half + 1, "c": half, "d": 1}
+    created = metadata.create(*(NewTopic(name, count) for name, count in counts.items()))
+    assert [type(each) for each in created] == [CreatedTopic, PolicyViolation, CreatedTopic, PolicyViolation]
+    metadata.topic("d")
+    asked = [NewPartitions("a", 2 * half), NewPartitions("c", 2 * half), NewPartitions("d", 2)]
+    grown = metadata.run(plan_grow(metadata.image, asked, False))
+    assert [type(reply) for reply in grown] == [Topic, Topic, PolicyViolation]
 
 
 def test_a_manual_assignment_gives_the_size(metadata):
