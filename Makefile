@@ -6,7 +6,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test fmt lint types sim fuzz compat compat-smoke bench bench-smoke docs wheel lock setup clean
+.PHONY: help serve test fmt lint types sim fuzz fuzz-property soak compat compat-smoke bench bench-smoke docs wheel lock setup clean
 
 help: ## list the words
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-13s %s\n", $$1, $$2 }'
@@ -61,12 +61,14 @@ SEED ?= 1
 sim: .venv/.dev ## simulate a broker with faults from a seed (SEED=17), or many (SEEDS=1000 SEED=1)
 	$(BIN)/python engine/tests/sim/sim_run.py --seeds $(SEEDS) --seed $(SEED) $(ARGS)
 
-fuzz: .venv/.dev ## look long for what breaks the property tests
-ifeq ($(call tests_in,property),)
-	@echo "make fuzz: there are no property tests in this version"
-else
+fuzz: .venv/.compat ## send valid and mutated frames to a running broker (ARGS="--frames 1000000 --seed 7")
+	cd compat-tests && ../$(BIN)/python -m fuzz.run $(ARGS)
+
+fuzz-property: .venv/.dev ## look long for what breaks the property tests
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 0 $(call tests_in,property) $(ARGS)
-endif
+
+soak: .venv/.compat ## mixed load with restarts for long; what grew, lost or drifted (ARGS="--minutes 30 --write")
+	cd compat-tests && ../$(BIN)/python -m soak.run $(ARGS)
 
 compat: .venv/.compat ## run real clients, kills and power cuts against a real broker
 	compat-tests/setup.sh
