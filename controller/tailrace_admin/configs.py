@@ -128,7 +128,7 @@ def alter(session: Session, arguments: argparse.Namespace, kind: str, name: str)
     try:
         answer = session.known(kind, name, ask)
     except Refused as error:
-        if error.code != "INVALID_CONFIG":
+        if error.code not in ("INVALID_CONFIG", "INVALID_REQUEST"):
             raise
         raise Refused(error.code, str(error) + _near_config(session, kind, name, body["changes"])) from None
     if arguments.dry_run:

@@ -24,9 +24,9 @@ def size(count: int | None) -> str:
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]:
     """Lines, the first one with the names of the columns. A column of numbers and sizes is right-aligned.
 
-    What is not there is a dash.
+    What is None is a dash.
     """
-    texts = [["-" if cell is None or cell == "" else printable(str(cell)) for cell in row] for row in rows]
+    texts = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     right = [all(_is_number(row[at]) for row in rows) for at in range(len(columns))]
     widths = [max(len(name), *(len(row[at]) for row in texts), 0) for at, name in enumerate(columns)]
     return [

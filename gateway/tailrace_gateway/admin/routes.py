@@ -89,13 +89,12 @@ class _Hosts:
     def check(self, request: Request) -> None:
         """Raises Refusal."""
         host = request.headers.get("host", "")
-        name = (urlsplit(f"//{host}").hostname or "") if host.isascii() else ""
-        if not self._is_own(name):
+        if not self._is_own(_name_in(host)):
             raise Refusal(
                 403, "FORBIDDEN", f"the Host {host!r} is not this broker; allowed: {', '.join(sorted(self._names))}"
             )
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
             raise Refusal(403, "FORBIDDEN", f"a page of {origin!r} may not use this broker; allowed: http://{host}")
 
     def _is_own(self, name: str) -> bool:
@@ -107,6 +106,14 @@ class _Hosts:
             return False
         # An address cannot be rebound. Where the broker listens at all of them, it does not know its own.
         return address.is_loopback or self._takes_any_address
+
+
+def _name_in(host: str) -> str:
+    """The name or address of HOST or HOST:PORT; empty where it is neither."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_unspecified(name: str) -> bool:
