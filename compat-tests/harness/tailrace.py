@@ -52,6 +52,7 @@ class Tailrace(Broker):
             *("--data-dir", str(self.data_dir)),
             *("--kafka", self.bootstrap),
             *("--http", f"{HOST}:{self.http_port}"),
+            *("--set", f"advertised.listeners=PLAINTEXT://{self.bootstrap}"),
             *(word for key, value in self.settings.items() for word in ("--set", f"{key}={value}")),
         ]
 
