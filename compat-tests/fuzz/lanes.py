@@ -4,7 +4,7 @@
 - A mutated frame is answered like that, or the connection is closed, or (a long poll, say) nothing comes for a while.
 - No answer holds UNKNOWN_SERVER_ERROR: the broker always knows what happened.
 - A Produce with acks=0 is not answered; when it fails the connection is closed, as Kafka does.
-- A connection is never closed while only other valid frames are on it; half of the bursts are valid or mutated throughout.
+- A connection is never closed while only other valid frames are on it. Half of the bursts are of one kind throughout.
 
 What is expected is read off the bytes that are sent (`cut`), as a broker reads them. A frame behind one that closed the
 connection was never looked at, so it is sent again on another.

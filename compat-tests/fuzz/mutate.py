@@ -9,17 +9,23 @@ import random
 import struct
 
 from crc32c import crc32c
-
-from fuzz.tokens import Kind, Token, joined, varint
 from harness.batches import CRC_START, HEADER
 
-INTEGERS = (0, 1, -1, 2, -2, 100, 127, 128, -128, 255, 256, 32767, 32768, -32768, 65535, 65536, 1 << 24)
-INTEGERS += ((1 << 31) - 1, 1 << 31, -(1 << 31), (1 << 32) - 1, (1 << 63) - 1, -(1 << 63), 1 << 62, 12345)
+from fuzz.tokens import Kind, Token, joined, varint
+
+INTEGERS = (
+    *(0, 1, -1, 2, -2, 100, 127, 128, -128, 255, 256, 32767, 32768, -32768, 65535, 65536, 1 << 24, 12345),
+    *((1 << 31) - 1, 1 << 31, -(1 << 31), (1 << 32) - 1, (1 << 63) - 1, -(1 << 63), 1 << 62),
+)
 SIZES = (0, 1, 2, 5, 100, 127, 128, 255, 256, 16383, 16384, 32767, 65535, 1 << 20, 1 << 24, (1 << 31) - 1, -1, -2)
-VARINTS = (b"\x80", b"\xff\xff\xff\xff\x0f", b"\xff\xff\xff\xff\x7f", b"\x80\x80\x80\x80\x80\x80\x01", b"\x80\x00")
-VARINTS += (b"\xff" * 10, b"\xff\xff\xff\xff\x07", b"\x81\x80\x00")
-TEXTS = (b"", b"\0", b"\xff\xfe", b"\xc3", b"\xed\xa0\x80", b"\xf0\x9f\x90\x9f", b"..", b"a" * 249, b"a" * 250)
-TEXTS += (b"a" * 32767, b" ", b"a,b", b"%s%n{}", b"-1", b"9" * 400, b"nan", b"1e9", b"\n", b"../../etc/passwd")
+VARINTS = (
+    *(b"\x80", b"\x80\x00", b"\x81\x80\x00", b"\xff\xff\xff\xff\x07", b"\xff\xff\xff\xff\x0f"),
+    *(b"\xff\xff\xff\xff\x7f", b"\x80\x80\x80\x80\x80\x80\x01", b"\xff" * 10),
+)
+TEXTS = (
+    *(b"", b"\0", b"\xff\xfe", b"\xc3", b"\xed\xa0\x80", b"\xf0\x9f\x90\x9f", b"..", b"a" * 249, b"a" * 250),
+    *(b"a" * 32767, b" ", b"a,b", b"%s%n{}", b"-1", b"9" * 400, b"nan", b"1e9", b"\n", b"../../etc/passwd"),
+)
 TAGGED = (b"\x00\x00", b"\x01\x01\x00", b"\x7f\x03abc", b"\xff\xff\xff\xff\x0f\x00", b"\x00\xff\xff\xff\xff\x0f")
 
 FRAME_SIZES = (-1, 0, 3, 4, 7, 8, 9, 100 << 20, (100 << 20) + 1, (1 << 31) - 1, -(1 << 31))

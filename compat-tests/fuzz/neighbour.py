@@ -50,7 +50,12 @@ def main() -> None:
                 assert group.become_stable(protocols=(("range", subscription(name)),)) == b"all of it"
     latencies.sort()
     milliseconds = [round(1000 * latencies[int(len(latencies) * share)], 1) for share in (0.5, 0.99)]
-    print(json.dumps({"steps": step, "p50_ms": milliseconds[0], "p99_ms": milliseconds[1]} | {"max_ms": round(1000 * latencies[-1], 1)}))
+    print(
+        json.dumps(
+            {"steps": step, "p50_ms": milliseconds[0], "p99_ms": milliseconds[1]}
+            | {"max_ms": round(1000 * latencies[-1], 1)}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """`make fuzz`: frames of every served API, valid and mutated, against a broker of our own.
 
 Fails when an answer is missing, out of turn, not readable by kio to its last byte or UNKNOWN_SERVER_ERROR; when a
-connection with valid frames alone is closed; when the broker ends, or logs an error; when the neighbour (`neighbour.py`)
-gets a wrong answer; when memory or open files are not given back. A failure prints the frame and the commands that
-send it again. The same seed makes the same frames; what the broker does in between is its own.
+connection with valid frames alone is closed; when the broker ends, or logs an error; when the neighbour
+(`neighbour.py`) gets a wrong answer; when memory or open files are not given back. A failure prints the frame and the
+commands that send it again. The same seed makes the same frames; what the broker does in between is its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from harness import wire
+from harness.process import Setting, poll
+from harness.tailrace import Tailrace
 from kio.index import UnknownEntity, load_request_schema
 from kio.schema.index import api_key_map
 
@@ -29,9 +32,6 @@ from fuzz.cases import ROUND, Case, Cases
 from fuzz.lanes import Found, Lanes, Tally
 from fuzz.neighbour import PREFIX
 from fuzz.world import World
-from harness import wire
-from harness.process import Setting, poll
-from harness.tailrace import Tailrace
 
 MIB = 1 << 20
 GROWTH_BYTES_MAX = 256 * MIB
@@ -78,8 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="which frames (1)")
     parser.add_argument("--first", type=int, default=0, help="the number of the first frame (0)")
     parser.add_argument("--hex", help="send this frame alone, a few times")
-    options = parser.parse_args()
-    return options
+    return parser.parse_args()
 
 
 def _served(broker: Tailrace) -> dict[int, list[int]]:
@@ -102,6 +101,7 @@ def _fuzz(broker: Tailrace, options: argparse.Namespace) -> int:
         broker_id = connection.metadata([]).brokers[0].node_id
     world = World(broker.host, broker.port, PREFIX)
     cases = Cases(options.seed, served, world.producer_ids, broker_id)
+    assert broker.log_path
     log = Log(broker.log_path)
     neighbour = subprocess.Popen(
         [sys.executable, "-m", "fuzz.neighbour", broker.host, str(broker.port)],
@@ -110,7 +110,8 @@ def _fuzz(broker: Tailrace, options: argparse.Namespace) -> int:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert neighbour.stdin and neighbour.stdout
+    assert neighbour.stdin
+    assert neighbour.stdout
     assert neighbour.stdout.readline() == "ready\n"
     before_bytes, before_files = broker.resident_bytes(), _open_files(broker)
     began = time.monotonic()
@@ -144,7 +145,8 @@ def _fuzz(broker: Tailrace, options: argparse.Namespace) -> int:
         usage, cpu = os.times(), re.search(r"^process_cpu_seconds_total (\S+)", broker.http("/metrics"), re.MULTILINE)
         print(f"CPU: broker {float(cpu[1]) if cpu else 0:.0f} s, this side {usage.user + usage.system:.0f} s")
         print(f"neighbour: {told['steps']} rounds, p50 {told['p50_ms']} p99 {told['p99_ms']} max {told['max_ms']} ms")
-        print(f"memory: {before_bytes / MIB:.0f} MiB before, {grown / MIB:+.0f} MiB; open files: {before_files} and {_open_files(broker)}")
+        memory = f"memory: {before_bytes / MIB:.0f} MiB before, {grown / MIB:+.0f} MiB"
+        print(f"{memory}; open files: {before_files} before, {_open_files(broker)}")
         if grown > GROWTH_BYTES_MAX:
             raise Found(f"the broker has grown by {grown / MIB:.0f} MiB", [])
         _check_metrics(broker)
@@ -183,7 +185,12 @@ def _check_metrics(broker: Tailrace) -> None:
 
 
 def _check_coverage(tally: Tally, served: dict[int, list[int]]) -> None:
-    missing = [(api_key_map[key], version) for key in served for version in served[key] if not tally.answered_valid[key, version]]
+    missing = [
+        (api_key_map[key], version)
+        for key in served
+        for version in served[key]
+        if not tally.answered_valid[key, version]
+    ]
     if missing:
         raise Found(f"no valid frame was answered of {missing}", [])
 
@@ -201,7 +208,8 @@ def _report(tally: Tally, served: dict[int, list[int]], seconds: float) -> None:
 def _tell(found: Found, broker: Tailrace, world: World, options: argparse.Namespace) -> None:
     """Print what was found; where several frames may have done it, send each alone to learn which one."""
     print(f"FAILED (seed {options.seed}): {found}")
-    print(f'the same frames again: make fuzz ARGS="--seed {options.seed} --first {options.first} --frames {options.frames}"')
+    again = f"--seed {options.seed} --first {options.first} --frames {options.frames}"
+    print(f'the same frames again: make fuzz ARGS="{again}"')
     suspects = found.cases
     if len(suspects) > 12 and broker.is_alive():
         suspects = list(_guilty(broker, world, suspects[:5_000])) or suspects[:3]

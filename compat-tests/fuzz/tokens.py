@@ -15,10 +15,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from harness import wire
 from kio.index import load_request_schema
 from kio.serial import entity_reader, entity_writer
-
-from harness import wire
 
 
 class Kind(enum.Enum):

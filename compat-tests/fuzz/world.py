@@ -13,10 +13,11 @@ import re
 import struct
 from typing import Any
 
-from fuzz.tokens import stand_in_uuid
 from harness import wire
 from harness.batches import CODECS, Record, make_batch
 from harness.groups import Group, subscription
+
+from fuzz.tokens import stand_in_uuid
 
 MIB = 1 << 20
 LONG_AGO = 1_700_000_000_000
@@ -125,11 +126,15 @@ class World:
             self._replacements[struct.pack(">i", session_stand_in(number))] = struct.pack(">i", answer.session_id)
 
 
-CONFIGS = ("retention.ms", "retention.bytes", "compression.type", "cleanup.policy", "max.message.bytes")
-CONFIGS += ("message.timestamp.type", "segment.bytes", "min.insync.replicas", "segment.ms", "no.such.config")
-CONFIGS += ("log.retention.ms", "message.max.bytes", "log.segment.bytes", "log.cleaner.threads", "num.io.threads")
-CONFIG_VALUES = ("-1", "1000000", "604800000", "gzip", "zstd", "producer", "delete", "compact", "compact,delete", "")
-CONFIG_VALUES += ("CreateTime", "LogAppendTime", "1", "2147483647", "9223372036854775808", "true")
+CONFIGS = (
+    *("retention.ms", "retention.bytes", "compression.type", "cleanup.policy", "max.message.bytes", "segment.ms"),
+    *("message.timestamp.type", "segment.bytes", "min.insync.replicas", "no.such.config", "log.retention.ms"),
+    *("message.max.bytes", "log.segment.bytes", "log.cleaner.threads", "num.io.threads"),
+)
+CONFIG_VALUES = (
+    *("-1", "1000000", "604800000", "gzip", "zstd", "producer", "delete", "compact", "compact,delete", ""),
+    *("CreateTime", "LogAppendTime", "1", "2147483647", "9223372036854775808", "true"),
+)
 
 
 class Values:
@@ -189,10 +194,14 @@ class Values:
         if field == "member_id":
             if nullable and chance.random() < 0.5:
                 return None
-            return member_stand_in(chance.randrange(len(GROUPS))) if chance.random() < 0.6 else chance.choice(("", "nobody"))
+            return (
+                member_stand_in(chance.randrange(len(GROUPS)))
+                if chance.random() < 0.6
+                else chance.choice(("", "nobody"))
+            )
         if struct_name == "JoinGroupRequestProtocol":
             return chance.choice(("range", "roundrobin", "cooperative-sticky"))
-        if "Config" in struct_name and field == "name" or field == "configuration_keys":
+        if ("Config" in struct_name and field == "name") or field == "configuration_keys":
             return chance.choice(CONFIGS)
         if field == "value":
             return None if chance.random() < 0.1 else chance.choice(CONFIG_VALUES)
@@ -211,7 +220,9 @@ class Values:
         if "producer_id" in field:
             return chance.choice((-1, *self._producer_ids))
         if field.startswith("generation"):
-            return generation_stand_in(chance.randrange(len(GROUPS))) if chance.random() < 0.6 else chance.choice((-1, 1))
+            return (
+                generation_stand_in(chance.randrange(len(GROUPS))) if chance.random() < 0.6 else chance.choice((-1, 1))
+            )
         if field == "session_id":
             return session_stand_in(chance.randrange(3)) if chance.random() < 0.4 else 0
         if field == "broker_ids":
@@ -268,7 +279,10 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 
 
 def _batches(producer_ids: list[int]) -> Any:
-    records = [Record(b"v" * 30, b"k", timestamp=LONG_AGO), Record(None, b"k2", (("h", b"1"), ("h", None)), LONG_AGO + 1)]
+    records = [
+        Record(b"v" * 30, b"k", timestamp=LONG_AGO),
+        Record(None, b"k2", (("h", b"1"), ("h", None)), LONG_AGO + 1),
+    ]
     for codec in CODECS:
         yield make_batch(records, codec=codec)
         yield make_batch([Record(b"%d" % number, timestamp=LONG_AGO) for number in range(100)], codec=codec)

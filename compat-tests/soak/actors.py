@@ -7,6 +7,7 @@ rates are moderate: the soak looks for what grows, not for how fast.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import struct
 import threading
@@ -14,11 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kio.schema.errors import ErrorCode
-
 from harness import wire
 from harness.batches import Batch, Record, make_batch, parse_batches
 from harness.groups import Group, subscription
+from kio.schema.errors import ErrorCode
+
 from soak.ledger import Ledger, Lost, Place
 
 KIB = 1 << 10
@@ -286,7 +287,7 @@ def verify(shared: Shared, connection: wire.Connection, place: Place) -> None:
 
 def _check_sequence(place: Place, found: list[Batch]) -> None:
     """Batches of one idempotent producer follow each other without a gap or a repetition."""
-    for one, next_one in zip(found, found[1:], strict=False):
+    for one, next_one in itertools.pairwise(found):
         follows = next_one.base_offset == one.last_offset + 1
         if follows and next_one.base_sequence != one.base_sequence + one.count:
             raise Lost(f"{place}: sequence {next_one.base_sequence} after {one.base_sequence} of {one.count} records")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 import os
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from harness.process import Settings
 
 from soak.actors import Shared
 from soak.samples import MIB, Life, Sample, pause_quantile, quantile, slope
@@ -49,26 +50,44 @@ def findings(lives: list[Life], shared: Shared, failures: list[str], minutes: fl
         if both:
             p50, p99 = quantile([p50 for p50, _ in both], 0.5), quantile([p99 for _, p99 in both], 0.5)
             worst = max(p99 for _, p99 in both)
-            lines.append(f"{name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms (medians over seconds), worst second {worst:.0f} ms")
+            lines.append(
+                f"{name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms (medians over seconds), worst second {worst:.0f} ms"
+            )
     for share in (0.99, 0.999, 0.9999):
         end, total = pause_quantile(lives, share)
         lines.append(f"pauses of the event loop, p{100 * share:.6g}: <= {1000 * end:.3g} ms ({total} measured)")
     met = 0 < pause_quantile(lives, 0.999)[0] <= PAUSE_GOAL_SECONDS
     lines.append(f"goal p99.9 <= {1000 * PAUSE_GOAL_SECONDS:.0f} ms: {'met' if met else 'MISSED'}")
+    spans = [
+        (life.samples[-1].waited - life.samples[0].waited, _length(life.samples)) for life in lives if life.samples
+    ]
+    waited, watched = (sum(each) for each in zip(*spans, strict=True)) if spans else (0.0, 0.0)
+    lines.append(
+        f"the loop's thread waited for a core {1000 * waited / watched if watched else 0:.1f} ms in each second"
+    )
     ledger = shared.ledger
-    lines.append(f"{ledger.acknowledged} batches acknowledged, {ledger.verified} comparisons of one with what was read back")
+    lines.append(
+        f"{ledger.acknowledged} batches acknowledged, {ledger.verified} comparisons of one with what was read back"
+    )
     lines.append("counted: " + ", ".join(f"{count} {what}" for what, count in sorted(shared.counts.items())))
     lines += bad or ["nothing acknowledged was lost; nothing grew beyond its bound"]
     return Findings(lines, bool(bad))
 
 
+def _length(samples: list[Sample]) -> float:
+    return samples[-1].at - samples[0].at if samples else 0.0
+
+
 def _life(number: int, life: Life) -> tuple[str, list[str]]:
     settled = life.settled(WARM_UP_SECONDS)
-    length = settled[-1].at - settled[0].at if settled else 0.0
+    length = _length(settled)
     if length < JUDGED_SECONDS:
         seconds = life.samples[-1].at - life.began if life.samples else 0.0
         peak = max((sample.resident for sample in life.samples), default=0) / MIB
-        return f"life {number} ({seconds:.0f} s, ended by {life.ended_by}): at most {peak:.0f} MiB; too short to judge", []
+        return (
+            f"life {number} ({seconds:.0f} s, ended by {life.ended_by}): at most {peak:.0f} MiB; too short to judge",
+            [],
+        )
     wrong = []
     a_second = slope([(sample.at, sample.resident) for sample in settled])
     if a_second * length > MEMORY_GROWTH_BYTES_MAX:
@@ -82,7 +101,8 @@ def _life(number: int, life: Life) -> tuple[str, list[str]]:
     drifts = []
     for which in ("produce", "delivery"):
         first, last = (
-            quantile([found[1] for sample in third if (found := getattr(sample, which))] or [0.0], 0.5) for third in thirds
+            quantile([found[1] for sample in third if (found := getattr(sample, which))] or [0.0], 0.5)
+            for third in thirds
         )
         drifts.append(f"{which} p99 {first:.1f} to {last:.1f} ms")
         if last > first * DRIFT_RATIO_MAX and last - first > DRIFT_MS_MIN:
@@ -91,7 +111,8 @@ def _life(number: int, life: Life) -> tuple[str, list[str]]:
     told = (
         f"life {number} ({life.samples[-1].at - life.began:.0f} s, ended by {life.ended_by}): memory "
         f"{min(resident):.0f} to {max(resident):.0f} MiB, slope {a_second * 3600 / MIB:+.1f} MiB/hour; "
-        f"open files {files[0]:.0f} to {files[1]:.0f}, threads {threads[0]:.0f} to {threads[1]:.0f}; {', '.join(drifts)}"
+        f"open files {files[0]:.0f} to {files[1]:.0f}, "
+        f"threads {threads[0]:.0f} to {threads[1]:.0f}; {', '.join(drifts)}"
     )
     return told, wrong
 
@@ -100,20 +121,22 @@ def _median(samples: list[Sample], what: str) -> float:
     return quantile([float(getattr(sample, what)) for sample in samples], 0.5)
 
 
-def write(lives: list[Life], found: Findings, settings: Mapping[str, str | int], minutes: float) -> None:
+def write(lives: list[Life], found: Findings, settings: Settings, minutes: float) -> None:
     """docs/soak.md and docs/soak.svg."""
     _plot(lives, ROOT / "docs" / "soak.svg")
     commit = _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "-uno") else "")
     model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
     )
     text = [
         "# Soak",
         "",
-        "Rendered by `make soak`; do not edit. Mixed load on one broker: producers, plain and idempotent, a group of three",
-        "consumers of which one comes and goes, a late reader, topics, groups and connections that come and go, configs that",
-        "change, records that are deleted, retention of a minute, restarts by SIGTERM and kill -9. After each restart and at",
-        "the end everything that was acknowledged is read back and compared; `compat-tests/soak/` has the clients and bounds.",
+        "Rendered by `make soak`; do not edit. Mixed load on one broker: producers, plain and idempotent, a group of",
+        "three consumers of which one comes and goes, a late reader, topics, groups and connections that come and go,",
+        "configs that change, records that are deleted, retention of a minute, restarts by SIGTERM and kill -9. After",
+        "each restart and at the end everything that was acknowledged is read back and compared; `compat-tests/soak/`",
+        "has the clients and the bounds.",
         "",
         f"- {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, commit `{commit}`, {minutes:g} minutes.",
         f"- {os.cpu_count()} cores {model}, shared with the clients and other work.",

@@ -1,8 +1,9 @@
 """`make soak`: mixed load on one broker for a while, with restarts by SIGTERM and kill -9, and what grew meanwhile.
 
 Fails when anything acknowledged is lost or is another thing, when a client gets an error that does not pass, when the
-broker logs an error, or when memory, open files, threads or latencies grow beyond the bounds below, which are judged per
-life of the process, after a warm-up, where it was long enough. With --write the plot and the findings go to docs/.
+broker logs an error, or when memory, open files, threads or latencies grow beyond the bounds in `report.py`, which are
+judged per life of the process, after a warm-up, where it was long enough. With --write the plot and the findings go
+to docs/.
 
 The first life takes 40 % of the time and the last one 30 %: slopes need length. Four restarts are in between.
 """
@@ -17,12 +18,13 @@ from pathlib import Path
 
 from harness.process import Setting
 from harness.tailrace import Tailrace
+
 from soak import report
 from soak.actors import CONFIGS, PARTITIONS, Actor, Shared, cast, check_commits, retrying, verify
 from soak.samples import Life, take
 
 MIB = 1 << 20
-SETTINGS = {
+SETTINGS: dict[Setting, str | int] = {
     Setting.HOT_BYTES: 16 * MIB,
     Setting.UPLOAD_BYTES: 4 * MIB,
     Setting.UPLOAD_INTERVAL_MS: 2_000,

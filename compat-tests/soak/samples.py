@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.tailrace import Tailrace
+
 from soak.actors import Shared
 
 MIB = 1 << 20
@@ -28,6 +29,9 @@ class Sample:
     resident: int
     files: int
     threads: int
+    waited: float
+    """For how many seconds the loop's thread has waited for a core since the process began; from outside this is a
+    pause like any other."""
     gauges: dict[str, float]
     produce: tuple[float, float] | None
     """p50 and p99 of the requests that were answered since the last sample; None where there were none."""
@@ -55,13 +59,14 @@ def take(broker: Tailrace, shared: Shared, life: Life, at: float) -> None:
     try:
         text = broker.http("/metrics")
         resident = broker.resident_bytes()
+        waited = int((folder / "task" / str(broker.pid) / "schedstat").read_text().split()[1]) / 1e9
         files, threads = len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
     except (OSError, urllib.error.URLError):
         return
     gauges = {name: _value(text, metric) for name, metric in GAUGES.items()}
     produce, shared.produce_seconds = shared.produce_seconds, []
     delivery, shared.delivery_seconds = shared.delivery_seconds, []
-    life.samples.append(Sample(at, resident, files, threads, gauges, _two(produce), _two(delivery)))
+    life.samples.append(Sample(at, resident, files, threads, waited, gauges, _two(produce), _two(delivery)))
     life.pauses = {
         float(found[1]): int(float(found[2]))
         for found in re.finditer(rf'^{PAUSES}_bucket{{le="([^"]+)"}} (\S+)$', text, re.MULTILINE)
