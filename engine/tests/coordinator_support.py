@@ -8,12 +8,19 @@ from unittest.mock import patch
 
 from engine_support import Node, until
 
-from tailrace_engine.coordinator.decision import NOTHING, Answer, Decision, Record, Ticket
+from tailrace_core.schema.errors import DecodeError
+from tailrace_engine.coordinator.decision import NOTHING, Answer, Decision, Now, Record, Ticket
 from tailrace_engine.coordinator.group_messages import TopicsDeleted
 from tailrace_engine.runtime.coordinator import Coordinator
 from tailrace_engine.runtime.shard_owner import ShardOwner
 
 TOPIC = "__consumer_offsets"
+START_MS = 7_000
+"""The steady clock at the start of a test."""
+
+
+TORN = b"torn"
+"""Its record cannot be read back; it can be put in with engine.append only."""
 
 
 class Put(NamedTuple):
@@ -35,7 +42,7 @@ class WaitFor(NamedTuple):
 
 
 class PutAt(NamedTuple):
-    """Outcome: None. The word is put when the time has come."""
+    """Outcome: None. The word is put when the time has come, by the steady clock."""
 
     word: bytes
     at_ms: int
@@ -52,11 +59,11 @@ class Words:
         self.words: dict[bytes, bytes] = {}
         self.waiting: dict[bytes, Ticket] = {}
         self.due: dict[bytes, int] = {}
-        self.loaded_ms: int | None = None
+        self.loaded: Now | None = None
         self.replayed = 0
         self.deleted: list[str] = []
 
-    def decide(self, request: Any, ticket: Ticket, now_ms: int) -> Decision:
+    def decide(self, request: Any, ticket: Ticket, now: Now) -> Decision:
         match request:
             case Put(words):
                 return self._put(words, (Answer(ticket, len({**self.words, **words})),))
@@ -79,22 +86,38 @@ class Words:
 
     def replay(self, record: Record) -> None:
         self.replayed += 1
+        if record.key == TORN:
+            raise DecodeError("the record ends early")
         self.words.pop(record.key, None)
         if record.value is not None:
             self.words[record.key] = record.value
 
-    def on_loaded(self, now_ms: int) -> Decision:
-        self.loaded_ms = now_ms
+    def on_loaded(self, now: Now) -> Decision:
+        self.loaded = now
         return NOTHING
 
-    def expire(self, now_ms: int) -> Decision:
-        due = [word for word, at_ms in self.due.items() if at_ms <= now_ms]
+    def expire(self, now: Now) -> Decision:
+        due = [word for word, at_ms in self.due.items() if at_ms <= now.steady_ms]
         for word in due:
             del self.due[word]
         return self._put(dict.fromkeys(due, b"due"))
 
-    def next_deadline_ms(self) -> int | None:
+    def next_deadline_ms(self, now: Now) -> int | None:
         return min(self.due.values(), default=None)
+
+
+class HandClock:
+    """A node's wall clock, and a steady one by hand."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.steady_ms = START_MS
+
+    def now_ms(self) -> int:
+        return self._node.clock.now_ms()
+
+    def monotonic(self) -> float:
+        return (self.steady_ms + 0.5) / 1000
 
 
 class Coordinated:
@@ -103,6 +126,7 @@ class Coordinated:
     def __init__(self, node: Node, partition_count: int = 4) -> None:
         self.node = node
         self.partition_count = partition_count
+        self.clock = HandClock(node)
         self.tasks: set[asyncio.Task[None]] = set()
         self.flushes = 0
         self.begin()
@@ -117,7 +141,7 @@ class Coordinated:
             (Put,),
             node.engine,
             node.controller,
-            node.clock,
+            self.clock,
             asyncio.get_running_loop(),
             self._spawn,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tailrace_engine.coordinator.decision import Decision, Record
+from tailrace_engine.coordinator.decision import Decision, Now, Record
 from tailrace_engine.coordinator.group_messages import (
     CommitOffsets,
     DescribedGroup,
@@ -47,19 +47,27 @@ def subscription(*topics: str) -> bytes:
 
 
 class Groups:
-    """A shard, its log and its clock."""
+    """A shard, its log and its clocks."""
 
     def __init__(self, **options: int) -> None:
         self.options = GroupOptions(**options)
         self.entropy = CountingEntropy()
         self.shard = GroupShard(self.options, self.entropy)
         self.log: list[Record] = []
-        self.now_ms = 1_000_000
+        self.steady_ms = 5_000
+        self.wall_ms = 1_000_000
         self.answers: dict[int, Any] = {}
         self.waiting: dict[int, Any] = {}
         """Requests that are not answered, by ticket."""
         self.after_decision: Callable[[], None] = lambda: None
         self._tickets = 0
+
+    def now(self) -> Now:
+        return Now(self.steady_ms, self.wall_ms)
+
+    def next_deadline_ms(self) -> int | None:
+        """Steady."""
+        return self.shard.next_deadline_ms(self.now())
 
     def _take(self, decision: Decision) -> None:
         for record in decision.records:
@@ -76,7 +84,7 @@ class Groups:
         """The request's ticket; its answer may come later."""
         self._tickets += 1
         self.waiting[self._tickets] = request
-        self._take(self.shard.decide(request, self._tickets, self.now_ms))
+        self._take(self.shard.decide(request, self._tickets, self.now()))
         return self._tickets
 
     def call(self, request: Any) -> Any:
@@ -85,11 +93,15 @@ class Groups:
 
     def advance(self, milliseconds: int) -> None:
         """Let time pass, each deadline at its time."""
-        until_ms = self.now_ms + milliseconds
-        while (deadline_ms := self.shard.next_deadline_ms()) is not None and deadline_ms <= until_ms:
-            self.now_ms = max(self.now_ms, deadline_ms)
-            self._take(self.shard.expire(self.now_ms))
-        self.now_ms = until_ms
+        until_ms = self.steady_ms + milliseconds
+        while (deadline_ms := self.next_deadline_ms()) is not None and deadline_ms <= until_ms:
+            self._pass(max(deadline_ms - self.steady_ms, 0))
+            self._take(self.shard.expire(self.now()))
+        self._pass(until_ms - self.steady_ms)
+
+    def _pass(self, milliseconds: int) -> None:
+        self.steady_ms += milliseconds
+        self.wall_ms += milliseconds
 
     def restart(self) -> None:
         """A new shard from the log; who waited is told by the owner that the coordinator is gone."""
@@ -97,7 +109,7 @@ class Groups:
         self.waiting.clear()
         for record in self.log:
             self.shard.replay(record)
-        self._take(self.shard.on_loaded(self.now_ms))
+        self._take(self.shard.on_loaded(self.now()))
 
     # --- Requests with what tests say often ---
 

@@ -28,7 +28,7 @@ from tailrace_core.errors import (
     UnknownMemberId,
 )
 from tailrace_engine.coordinator.deadlines import Deadline, Deadlines
-from tailrace_engine.coordinator.decision import Record, Ticket
+from tailrace_engine.coordinator.decision import Now, Record, Ticket
 from tailrace_engine.coordinator.group_members import GroupMembers
 from tailrace_engine.coordinator.group_messages import (
     DescribedGroup,
@@ -75,7 +75,7 @@ class ClassicGroup(GroupMembers):
         super().__init__(group_id, deadlines, draft, counts)
         self.state = EMPTY
         self.state_timestamp_ms = -1
-        """When it came into this state; -1 when that is not known."""
+        """When it came into this state, by the wall clock; -1 when that is not known."""
         self.protocol_type = ""
         """"" of a group that only keeps offsets."""
         self.protocol_name: str | None = None
@@ -87,24 +87,24 @@ class ClassicGroup(GroupMembers):
         self._initial_rebalance = False
         """The rebalance began in an empty group: it ends by time alone."""
         self._extended_until_ms = 0
-        """The initial rebalance is not extended beyond."""
+        """The initial rebalance is not extended beyond; steady."""
         self._member_arrived = False
         """Somebody joined since the initial rebalance was last extended."""
         counts.groups[EMPTY] += 1
 
     # --- Join ---
 
-    def join(self, request: JoinGroup, member_id_suffix: str, ticket: Ticket, now_ms: int) -> None:
+    def join(self, request: JoinGroup, member_id_suffix: str, ticket: Ticket, now: Now) -> None:
         """A member joins, or joins again; it is answered when the others have, too."""
         error = self._refusal_of_join(request)
         if error is not None:
             self._draft.answer(ticket, error)
         elif request.member_id == "":
-            self._join_new(request, member_id_suffix, ticket, now_ms)
+            self._join_new(request, member_id_suffix, ticket, now)
         elif request.member_id in self.pending_members and request.group_instance_id is None:
-            self._add_member(request.member_id, request, ticket, now_ms)
+            self._add_member(request.member_id, request, ticket, now)
         else:
-            self._join_again(request, ticket, now_ms)
+            self._join_again(request, ticket, now)
 
     def _refusal_of_join(self, request: JoinGroup) -> TailraceError | None:
         member = self.members.get(request.member_id)
@@ -135,25 +135,25 @@ class ClassicGroup(GroupMembers):
             return False
         return any(self.supporters.get(name) == len(self.members) for name, _ in request.protocols)
 
-    def _join_new(self, request: JoinGroup, suffix: str, ticket: Ticket, now_ms: int) -> None:
+    def _join_new(self, request: JoinGroup, suffix: str, ticket: Ticket, now: Now) -> None:
         instance_id = request.group_instance_id
         if instance_id is not None:
             member_id = f"{instance_id}-{suffix}"
             old_member_id = self.static_members.get(instance_id)
             if old_member_id is None:
-                self._add_member(member_id, request, ticket, now_ms)
+                self._add_member(member_id, request, ticket, now)
             else:
-                self._replace_static(self.members[old_member_id], member_id, request, ticket, now_ms)
+                self._replace_static(self.members[old_member_id], member_id, request, ticket, now)
             return
         member_id = f"{request.client_id}-{suffix}"
         if not request.requires_known_member_id:
-            self._add_member(member_id, request, ticket, now_ms)
+            self._add_member(member_id, request, ticket, now)
             return
-        deadline = self.pending_members[member_id] = Deadline(lambda now_ms: self._on_never_joined(member_id, now_ms))
-        self._deadlines.set(deadline, now_ms + request.session_timeout_ms)
+        deadline = self.pending_members[member_id] = Deadline(lambda now: self._on_never_joined(member_id, now))
+        self._deadlines.set(deadline, now.steady_ms + request.session_timeout_ms)
         self._draft.answer(ticket, MemberIdRequired("join again with this member id", member_id))
 
-    def _join_again(self, request: JoinGroup, ticket: Ticket, now_ms: int) -> None:
+    def _join_again(self, request: JoinGroup, ticket: Ticket, now: Now) -> None:
         error = self._check_member(request.member_id, request.group_instance_id)
         if error is not None:
             self._draft.answer(ticket, error)
@@ -167,9 +167,9 @@ class ClassicGroup(GroupMembers):
             self._draft.answer(ticket, self._joined(member))
         else:
             self._update(member, request, ticket)
-            self._rebalance_or_complete_join(now_ms)
+            self._rebalance_or_complete_join(now)
 
-    def _add_member(self, member_id: str, request: JoinGroup, ticket: Ticket, now_ms: int) -> None:
+    def _add_member(self, member_id: str, request: JoinGroup, ticket: Ticket, now: Now) -> None:
         if self.state == PREPARING_REBALANCE and self._initial_rebalance:
             self._member_arrived = True
         if not self.members:
@@ -191,8 +191,8 @@ class ClassicGroup(GroupMembers):
         member.is_new = True
         member.join_ticket = ticket
         self.waiting_joins += 1
-        self._deadlines.set(member.session, now_ms + NEW_MEMBER_JOIN_TIMEOUT_MS)
-        self._rebalance_or_complete_join(now_ms)
+        self._deadlines.set(member.session, now.steady_ms + NEW_MEMBER_JOIN_TIMEOUT_MS)
+        self._rebalance_or_complete_join(now)
 
     def _update(self, member: Member, request: JoinGroup, ticket: Ticket) -> None:
         self._count_protocols(member.protocols, -1)
@@ -204,7 +204,7 @@ class ClassicGroup(GroupMembers):
         member.join_ticket = ticket
         self.waiting_joins += 1
 
-    def _replace_static(self, old: Member, member_id: str, request: JoinGroup, ticket: Ticket, now_ms: int) -> None:
+    def _replace_static(self, old: Member, member_id: str, request: JoinGroup, ticket: Ticket, now: Now) -> None:
         """A static member came back without its member id: it takes the place of what it was."""
         old_leader = self.leader
         self._fence(old)
@@ -221,15 +221,15 @@ class ClassicGroup(GroupMembers):
         member.assignment = old.assignment
         if old_leader == old.member_id:
             self.leader = member_id
-        self._touch(member, now_ms)
+        self._touch(member, now)
         self._update(member, request, ticket)
         if self.state == COMPLETING_REBALANCE:
             # The leader may be assigning to the old id already.
-            self._prepare_rebalance(now_ms)
+            self._prepare_rebalance(now)
         elif self.state == PREPARING_REBALANCE:
-            self._maybe_complete_join(now_ms)
+            self._maybe_complete_join(now)
         elif elected_protocol(self.members, self.supporters) != self.protocol_name:
-            self._rebalance_or_complete_join(now_ms)
+            self._rebalance_or_complete_join(now)
         else:
             self._draft.records.append(self.record())
             joined = self._joined(member)
@@ -247,41 +247,41 @@ class ClassicGroup(GroupMembers):
 
     # --- The rebalance ---
 
-    def _rebalance_or_complete_join(self, now_ms: int) -> None:
+    def _rebalance_or_complete_join(self, now: Now) -> None:
         if self.state == PREPARING_REBALANCE:
-            self._maybe_complete_join(now_ms)
+            self._maybe_complete_join(now)
         else:
-            self._prepare_rebalance(now_ms)
+            self._prepare_rebalance(now)
 
-    def _prepare_rebalance(self, now_ms: int) -> None:
+    def _prepare_rebalance(self, now: Now) -> None:
         if self.state == COMPLETING_REBALANCE:
             for member in self.members.values():
                 member.assignment = b""
                 if self._answer_sync(member, RebalanceInProgress("the group rebalances")):
-                    self._touch(member, now_ms)
+                    self._touch(member, now)
         self.pending_syncs.clear()
         self._deadlines.clear(self._rebalance)
         self._initial_rebalance = self.state == EMPTY
-        self._become(PREPARING_REBALANCE, now_ms)
+        self._become(PREPARING_REBALANCE, now.wall_ms)
         if self._initial_rebalance:
             self._member_arrived = False
-            self._extended_until_ms = now_ms + max(
+            self._extended_until_ms = now.steady_ms + max(
                 rebalance_timeout_ms(self.members), self._options.initial_rebalance_delay_ms
             )
-            self._deadlines.set(self._rebalance, now_ms + self._options.initial_rebalance_delay_ms)
+            self._deadlines.set(self._rebalance, now.steady_ms + self._options.initial_rebalance_delay_ms)
         elif self._all_joined():
-            self._complete_join(now_ms)
+            self._complete_join(now)
         else:
-            self._deadlines.set(self._rebalance, now_ms + rebalance_timeout_ms(self.members))
+            self._deadlines.set(self._rebalance, now.steady_ms + rebalance_timeout_ms(self.members))
 
-    def _maybe_complete_join(self, now_ms: int) -> None:
+    def _maybe_complete_join(self, now: Now) -> None:
         if self.state == PREPARING_REBALANCE and not self._initial_rebalance and self._all_joined():
-            self._complete_join(now_ms)
+            self._complete_join(now)
 
     def _all_joined(self) -> bool:
         return self.waiting_joins == len(self.members) and not self.pending_members
 
-    def _complete_join(self, now_ms: int) -> None:
+    def _complete_join(self, now: Now) -> None:
         """Those who joined are the next generation, with the static members that are still counted on."""
         self._deadlines.clear(self._rebalance)
         for member in list(self.members.values()):
@@ -289,37 +289,37 @@ class ClassicGroup(GroupMembers):
                 self._remove(member)
         if self.members and not self._elect_leader():
             # Only static members are left, and none of them has come back: their sessions decide.
-            self._deadlines.set(self._rebalance, now_ms + rebalance_timeout_ms(self.members))
+            self._deadlines.set(self._rebalance, now.steady_ms + rebalance_timeout_ms(self.members))
             return
         self.generation_id += 1
         if not self.members:
             self.protocol_name = None
             self.topics = frozenset()
-            self._become(EMPTY, now_ms)
+            self._become(EMPTY, now.wall_ms)
             self._draft.records.append(self.record())
             return
         self.protocol_name = elected_protocol(self.members, self.supporters)
         self.topics = subscriptions(self.members, self.protocol_type, self.protocol_name)
-        self._become(COMPLETING_REBALANCE, now_ms)
+        self._become(COMPLETING_REBALANCE, now.wall_ms)
         for member in self.members.values():
             self._answer_join(member, self._joined(member))
-            self._touch(member, now_ms)
+            self._touch(member, now)
             member.is_new = False
             self.pending_syncs[member.member_id] = None
-        self._deadlines.set(self._rebalance, now_ms + rebalance_timeout_ms(self.members))
+        self._deadlines.set(self._rebalance, now.steady_ms + rebalance_timeout_ms(self.members))
 
-    def _on_rebalance_deadline(self, now_ms: int) -> None:
+    def _on_rebalance_deadline(self, now: Now) -> None:
         if self.state == PREPARING_REBALANCE:
-            if self._initial_rebalance and self._member_arrived and now_ms < self._extended_until_ms:
+            if self._initial_rebalance and self._member_arrived and now.steady_ms < self._extended_until_ms:
                 self._member_arrived = False
-                delayed_ms = now_ms + self._options.initial_rebalance_delay_ms
+                delayed_ms = now.steady_ms + self._options.initial_rebalance_delay_ms
                 self._deadlines.set(self._rebalance, min(delayed_ms, self._extended_until_ms))
             else:
-                self._complete_join(now_ms)
+                self._complete_join(now)
         elif self.state in (COMPLETING_REBALANCE, STABLE) and self.pending_syncs:
             for member_id in list(self.pending_syncs):
                 self._remove(self.members[member_id])
-            self._prepare_rebalance(now_ms)
+            self._prepare_rebalance(now)
 
     def _elect_leader(self) -> bool:
         """False when nobody is there who could lead."""
@@ -346,7 +346,7 @@ class ClassicGroup(GroupMembers):
 
     # --- Sync, heartbeat, leave ---
 
-    def sync(self, request: SyncGroup, ticket: Ticket, now_ms: int) -> None:
+    def sync(self, request: SyncGroup, ticket: Ticket, now: Now) -> None:
         """A member asks for its assignment; the leader brings all of them."""
         error = self.check_generation(request.member_id, request.group_instance_id, request.generation_id)
         if error is None and (
@@ -369,36 +369,36 @@ class ClassicGroup(GroupMembers):
         self._answer_sync(member, RebalanceInProgress("the member has synced once more"))
         member.sync_ticket = ticket
         if member.member_id == self.leader:
-            self._assign(dict(request.assignments), now_ms)
+            self._assign(dict(request.assignments), now)
 
-    def _assign(self, assignments: dict[str, bytes], now_ms: int) -> None:
+    def _assign(self, assignments: dict[str, bytes], now: Now) -> None:
         """The generation is complete: it is kept, and who waits hears of it."""
-        self._draft.records.append(self.record(assignments, now_ms))
+        self._draft.records.append(self.record(assignments, now))
         for member in self.members.values():
             if self._answer_sync(member, self._synced(assignments.get(member.member_id, b""))):
                 # Its session may have ended while it waited, which did not count.
-                self._touch(member, now_ms)
+                self._touch(member, now)
 
     def _synced(self, assignment: bytes) -> SyncedGroup:
         return SyncedGroup(self.protocol_type, self.protocol_name or "", assignment)
 
-    def heartbeat(self, request: Heartbeat, ticket: Ticket, now_ms: int) -> None:
+    def heartbeat(self, request: Heartbeat, ticket: Ticket, now: Now) -> None:
         """A member is alive, and hears whether it must join again."""
         error = self.check_generation(request.member_id, request.group_instance_id, request.generation_id)
         if error is None:
-            self._touch(self.members[request.member_id], now_ms)
+            self._touch(self.members[request.member_id], now)
             if self.state == PREPARING_REBALANCE:
                 error = RebalanceInProgress("the group rebalances")
         self._draft.answer(ticket, error)
 
-    def leave(self, request: LeaveGroup, ticket: Ticket, now_ms: int) -> None:
+    def leave(self, request: LeaveGroup, ticket: Ticket, now: Now) -> None:
         """Members leave, or are sent away by an administrator; then the rest rebalances, once."""
-        outcomes = tuple((leaving, self._leave_one(leaving, now_ms)) for leaving in request.members)
+        outcomes = tuple((leaving, self._leave_one(leaving, now)) for leaving in request.members)
         self._draft.answer(ticket, LeftGroup(outcomes))
         if self.state != EMPTY and any(error is None for _, error in outcomes):
-            self._rebalance_or_complete_join(now_ms)
+            self._rebalance_or_complete_join(now)
 
-    def _leave_one(self, leaving: LeavingMember, now_ms: int) -> TailraceError | None:
+    def _leave_one(self, leaving: LeavingMember, now: Now) -> TailraceError | None:
         member_id, instance_id = leaving.member_id, leaving.group_instance_id
         if member_id in self.pending_members:
             self._forget_pending(member_id)
@@ -412,35 +412,35 @@ class ClassicGroup(GroupMembers):
 
     # --- Members and their sessions ---
 
-    def touch(self, member_id: str, now_ms: int) -> None:
+    def touch(self, member_id: str, now: Now) -> None:
         """The member was heard of: it committed offsets."""
         member = self.members.get(member_id)
         if member is not None and self.state in (STABLE, PREPARING_REBALANCE):
-            self._touch(member, now_ms)
+            self._touch(member, now)
 
-    def _on_session_end(self, member_id: str, now_ms: int) -> None:
+    def _on_session_end(self, member_id: str, now: Now) -> None:
         member = self.members.get(member_id)
         if member is None or (not member.is_new and (member.join_ticket is not None or member.sync_ticket is not None)):
             return
         self._remove(member)
         if self.state == PREPARING_REBALANCE:
-            self._complete_join_of_the_rest(now_ms)
+            self._complete_join_of_the_rest(now)
         else:
-            self._prepare_rebalance(now_ms)
+            self._prepare_rebalance(now)
 
-    def _on_never_joined(self, member_id: str, now_ms: int) -> None:
+    def _on_never_joined(self, member_id: str, now: Now) -> None:
         self._forget_pending(member_id)
-        self._complete_join_of_the_rest(now_ms)
+        self._complete_join_of_the_rest(now)
 
-    def _complete_join_of_the_rest(self, now_ms: int) -> None:
+    def _complete_join_of_the_rest(self, now: Now) -> None:
         """Nobody is waited for any more, the initial delay included."""
         if self.state == PREPARING_REBALANCE and self._all_joined():
-            self._complete_join(now_ms)
+            self._complete_join(now)
 
     # --- What is kept ---
 
-    def record(self, assignments: dict[str, bytes] | None = None, now_ms: int | None = None) -> Record:
-        """The group as it is to be kept: with new assignments since now_ms, or as it is."""
+    def record(self, assignments: dict[str, bytes] | None = None, now: Now | None = None) -> Record:
+        """The group as it is to be kept: with new assignments from now on, or as it is."""
         protocol_name = self.protocol_name
         members = [
             kept_member(
@@ -455,7 +455,7 @@ class ClassicGroup(GroupMembers):
             generation=self.generation_id,
             protocol=protocol_name,
             leader=self.leader,
-            current_state_timestamp=self.state_timestamp_ms if now_ms is None else now_ms,
+            current_state_timestamp=self.state_timestamp_ms if now is None else now.wall_ms,
             members=members,
         )
         return group_metadata_record(self.group_id, value)
@@ -490,12 +490,12 @@ class ClassicGroup(GroupMembers):
         self.topics = subscriptions(self.members, self.protocol_type, self.protocol_name)
         self._become(STABLE if self.members else EMPTY, value.current_state_timestamp)
 
-    def on_loaded(self, now_ms: int) -> None:
+    def on_loaded(self, now: Now) -> None:
         """Sessions begin to run."""
         for member in self.members.values():
-            self._touch(member, now_ms)
+            self._touch(member, now)
         if len(self.members) > self._options.members_max:
-            self._prepare_rebalance(now_ms)
+            self._prepare_rebalance(now)
 
     def on_removed(self) -> None:
         """The group is deleted."""
@@ -506,11 +506,11 @@ class ClassicGroup(GroupMembers):
         for deadline in (*self.pending_members.values(), *(member.session for member in self.members.values())):
             self._deadlines.clear(deadline)
 
-    def _become(self, state: str, now_ms: int) -> None:
+    def _become(self, state: str, timestamp_ms: int) -> None:
         self._counts.groups[self.state] -= 1
         self._counts.groups[state] += 1
         self.state = state
-        self.state_timestamp_ms = now_ms
+        self.state_timestamp_ms = timestamp_ms
 
     # --- What others ask ---
 

@@ -3,6 +3,8 @@
 A heartbeat moves its member's deadline: that is one assignment. The heap keeps at most a few entries for each deadline,
 the earliest of them no later than the deadline; an entry that comes up before its deadline is put back. So a wake-up
 may find nothing to do, and that costs less than to sort every heartbeat.
+
+Milliseconds are of whichever clock the owner of some deadlines means by them.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final
+
+from tailrace_engine.coordinator.decision import Now
 
 NEVER: Final = 1 << 62
 
@@ -19,9 +23,9 @@ class Deadline:
 
     __slots__ = ("act", "due_ms", "queued_ms")
 
-    def __init__(self, act: Callable[[int], None]) -> None:
+    def __init__(self, act: Callable[[Now], None]) -> None:
         self.act = act
-        """Called with now_ms when the moment has come."""
+        """Called when the moment has come."""
         self.due_ms = NEVER
         self.queued_ms = NEVER
         """The earliest entry of the heap that stands for this."""

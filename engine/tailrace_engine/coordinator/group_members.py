@@ -7,6 +7,7 @@ from typing import Any
 
 from tailrace_core.errors import FencedInstanceId, IllegalGeneration, TailraceError, UnknownMemberId
 from tailrace_engine.coordinator.deadlines import Deadline, Deadlines
+from tailrace_engine.coordinator.decision import Now
 from tailrace_engine.coordinator.group_parts import Draft, GroupCounts, Member
 
 
@@ -34,7 +35,7 @@ class GroupMembers(ABC):
         self._counts = counts
 
     @abstractmethod
-    def _on_session_end(self, member_id: str, now_ms: int) -> None:
+    def _on_session_end(self, member_id: str, now: Now) -> None:
         """Nothing was heard of the member for its session timeout."""
 
     def check_generation(self, member_id: str, instance_id: str | None, generation_id: int) -> TailraceError | None:
@@ -65,7 +66,7 @@ class GroupMembers(ABC):
         session_timeout_ms: int,
         protocols: tuple[tuple[str, bytes], ...],
     ) -> Member:
-        session = Deadline(lambda now_ms: self._on_session_end(member_id, now_ms))
+        session = Deadline(lambda now: self._on_session_end(member_id, now))
         member = self.members[member_id] = Member(
             member_id,
             group_instance_id,
@@ -88,8 +89,8 @@ class GroupMembers(ABC):
             if not self.supporters[name]:
                 del self.supporters[name]
 
-    def _touch(self, member: Member, now_ms: int) -> None:
-        self._deadlines.set(member.session, now_ms + member.session_timeout_ms)
+    def _touch(self, member: Member, now: Now) -> None:
+        self._deadlines.set(member.session, now.steady_ms + member.session_timeout_ms)
 
     def _remove(self, member: Member) -> None:
         """The member is gone. What waits for it is answered with UnknownMemberId: if it lives, it joins anew."""

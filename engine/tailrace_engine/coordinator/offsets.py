@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from tailrace_core.errors import OffsetMetadataTooLarge
 from tailrace_core.ids import NO_TOPIC_ID, TopicId
 from tailrace_engine.coordinator.classic_group import ClassicGroup
-from tailrace_engine.coordinator.decision import Record
+from tailrace_engine.coordinator.decision import Now, Record
 from tailrace_engine.coordinator.group_messages import CommitOffsets, FetchedOffset, OffsetToCommit
 from tailrace_engine.coordinator.group_parts import CONSUMER, EMPTY, STABLE, GroupCounts, GroupOptions
 from tailrace_engine.coordinator.records import OffsetCommitValue, offset_commit_key, offset_commit_value
@@ -72,6 +72,14 @@ class GroupOffsets:
             for topic_name, partition, value in self
         )
 
+    def topic_names(self) -> list[str]:
+        """Those with an offset."""
+        return list(self._by_topic)
+
+    def partitions(self, topic_name: str) -> list[int]:
+        """Those with an offset for whichever topic of that name."""
+        return list(self._by_topic.get(topic_name, ()))
+
     def of_topic(self, topic_name: str, topic_id: TopicId) -> list[int]:
         """The partitions with an offset for the topic of this id."""
         partitions = self._by_topic.get(topic_name, {})
@@ -88,7 +96,7 @@ def nothing_committed(topic_name: str, topic_id: TopicId, partition: int) -> Fet
 
 
 def commit_record(
-    request: CommitOffsets, offset: OffsetToCommit, options: GroupOptions, now_ms: int
+    request: CommitOffsets, offset: OffsetToCommit, options: GroupOptions, now: Now
 ) -> Record | OffsetMetadataTooLarge:
     """The record that keeps one offset of a commit that its group allows."""
     if len(offset.metadata) > options.offset_metadata_bytes_max:
@@ -99,8 +107,8 @@ def commit_record(
         offset=offset.offset,
         leader_epoch=offset.leader_epoch,
         metadata=offset.metadata,
-        commit_timestamp=now_ms,
-        expire_timestamp=-1 if request.retention_time_ms == -1 else now_ms + request.retention_time_ms,
+        commit_timestamp=now.wall_ms,
+        expire_timestamp=-1 if request.retention_time_ms == -1 else now.wall_ms + request.retention_time_ms,
         topic_id=offset.topic_id,
     )
     key = offset_commit_key(request.group_id, offset.topic_name, offset.partition)
@@ -108,7 +116,7 @@ def commit_record(
 
 
 def expiry_ms(group: ClassicGroup, value: OffsetCommitValue, options: GroupOptions) -> int | None:
-    """When an offset of a topic that nobody subscribes to may go; None while the group is not settled."""
+    """When an offset of a topic that nobody subscribes to may go, by the wall clock; None while that is not settled."""
     if group.protocol_type == "":
         since_ms = value.commit_timestamp
     elif group.state == EMPTY:

@@ -3,7 +3,9 @@
 A shard per partition, made when it is first needed: at the start of the broker for every partition that has data, else
 with the first request. Partitions that nobody used cost nothing. Loading reads the partition from its log start to its
 log end, off the hot path and in slices, and answers CoordinatorLoadInProgress meanwhile. A shard whose log failed, or
-that is offline, is loaded again with back-off; nothing is answered from what it had decided before.
+that is offline, is loaded again with back-off; nothing is answered from what it had decided before. A shard whose log
+has a record that cannot be decoded would not be what its log says, and reading it again would not help: it is left
+alone until the next start, and the other shards serve.
 
 The gateway calls `ask`, `ask_all` and `ensure_topic`; the broker calls `start` once, after the engine's, and `stop`.
 """
@@ -17,6 +19,7 @@ from typing import Any, Final, Protocol
 from tailrace_core.errors import CoordinatorNotAvailable, TailraceError, TopicAlreadyExists
 from tailrace_core.membership import ChangeEvent, Membership, NewTopic, TopicCreated, TopicDefaults, TopicDeleted
 from tailrace_core.ports import Clock, Loop
+from tailrace_core.schema.errors import DecodeError
 from tailrace_engine.coordinator.decision import Shard
 from tailrace_engine.coordinator.group_messages import TopicsDeleted
 from tailrace_engine.coordinator.routing import partition_for
@@ -287,6 +290,11 @@ class Coordinator:
                 raise self.engine.wal.fenced.with_traceback(None)
             shard = self._make_shard()
             await replay_log(self.engine, partition, shard, loading.walked, self._on_records)
+        except DecodeError as error:
+            logger.error("%s-%d is not served until the next start: %s", self.topic_name, index, error)
+            loading.unavailable = CoordinatorNotAvailable(f"{self.topic_name}-{index} cannot be decoded: {error}")
+            loading.walked = None
+            return
         except Exception as error:
             known = isinstance(error, TailraceError)
             logger.warning("%s-%d cannot be loaded: %s", self.topic_name, index, error, exc_info=not known)

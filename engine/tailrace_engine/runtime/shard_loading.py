@@ -17,6 +17,7 @@ from crc32c import crc32c
 
 from tailrace_core.batch import CONTROL_BIT, CRC_START, BatchHeader, batch_spans, read_header
 from tailrace_core.errors import CoordinatorLoadInProgress, DataCorrupt, StorageUnavailable, TailraceError
+from tailrace_core.schema.errors import DecodeError
 from tailrace_engine.coordinator.decision import Record, Shard
 from tailrace_engine.log.records import keys_and_values
 from tailrace_engine.log.wal_index import WalIndex
@@ -105,7 +106,7 @@ async def replay_log(
     """Bring a new shard to the state of the partition's log end; nothing is awaited after that was reached.
 
     on_records is told how many more records were read. Raises StorageUnavailable while the end of the log is not
-    durable, and what reads raise.
+    durable, DecodeError with the key of a record that the shard cannot read, and what reads raise.
     """
     state = partition.state
     offset = state.log_start_offset
@@ -133,7 +134,10 @@ async def replay_log(
         taken = 0
         for key, value in latest.values.items():
             if value is not None or not is_empty:
-                shard.replay(Record(key, value))
+                try:
+                    shard.replay(Record(key, value))
+                except DecodeError as error:
+                    raise DecodeError(f"the last record with the key {key!r}: {error}") from error
                 taken += 1
                 if taken % _REPLAYED_AT_ONCE == 0:
                     await asyncio.sleep(0)

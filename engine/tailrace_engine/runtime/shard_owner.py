@@ -22,7 +22,7 @@ from tailrace_core import limits
 from tailrace_core.batch import HEADER_BYTES
 from tailrace_core.errors import CoordinatorNotAvailable, InvalidCommitOffsetSize, NotCoordinator, TailraceError
 from tailrace_core.ports import Clock, Loop, Timer
-from tailrace_engine.coordinator.decision import Decision, Record, Shard
+from tailrace_engine.coordinator.decision import Decision, Now, Record, Shard
 from tailrace_engine.log.batch_builder import BatchBuilder, bytes_max
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.partition import Partition
@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 _BULK_IN_FLIGHT_BYTES_MAX: Final = limits.INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX * 3 // 4
 _REFUSED_SECONDS: Final = 1.0
 """What was due, and could not be appended, is tried again so late."""
+_SLOW_LOG_BYTES: Final = limits.INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX // 4
+_SLOW_LOG_SECONDS: Final = 0.2
+"""While more than so much is not durable, what goes on in steps (large deletions) does so in steps this far apart."""
 
 
 class Ticket:
@@ -95,11 +98,11 @@ class ShardOwner:
         """Batches that are appended and not durable: bytes, and what waits for each."""
         self._timer: Timer | None = None
         self._armed_ms: float = inf
-        """The time that the timer was set for."""
+        """The steady time that the timer was set for."""
 
     def start(self) -> None:
         """The shard has its state: begin to serve."""
-        self._run(lambda now_ms: self.shard.on_loaded(now_ms), 0.0)
+        self._run(self.shard.on_loaded, 0.0)
 
     # --- requests
 
@@ -117,8 +120,10 @@ class ShardOwner:
         ticket = Ticket(on_answer)
         self._held[ticket] = None
         try:
-            self._take(self.shard.decide(request, ticket, host.clock.now_ms()))
-            deadline_ms = self.shard.next_deadline_ms()
+            clock = host.clock
+            now = Now(int(clock.monotonic() * 1000), clock.now_ms())
+            self._take(self.shard.decide(request, ticket, now))
+            deadline_ms = self.shard.next_deadline_ms(now)
             if deadline_ms is not None and deadline_ms < self._armed_ms and not self.closed:
                 self._arm(deadline_ms, 0.0)
         except Exception:
@@ -234,34 +239,44 @@ class ShardOwner:
 
     # --- time
 
+    def _now(self) -> Now:
+        clock = self._host.clock
+        return Now(int(clock.monotonic() * 1000), clock.now_ms())
+
     def _arm(self, deadline_ms: int, seconds_min: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         host = self._host
         self._armed_ms = deadline_ms
-        seconds = max((deadline_ms - host.clock.now_ms()) / 1000, seconds_min)
+        seconds = max(deadline_ms / 1000 - host.clock.monotonic(), seconds_min)
         self._timer = host.loop.call_later(seconds, self._on_timer)
 
     def _on_timer(self) -> None:
         """Deadlines that moved away since the timer was set are met again later: a heartbeat sets no timer."""
         self._timer = None
         self._armed_ms = inf
-        deadline_ms = self.shard.next_deadline_ms()
+        now = self._now()
+        deadline_ms = self.shard.next_deadline_ms(now)
         if deadline_ms is None:
             return
-        if deadline_ms > self._host.clock.now_ms():
+        if deadline_ms > now.steady_ms:
             self._arm(deadline_ms, 0.001)
             return
-        self._run(lambda now_ms: self.shard.expire(now_ms), 0.001)
+        self._run(self.shard.expire, 0.001)
         self._host.flush_answers()
 
-    def _run(self, decide: Callable[[int], Decision], seconds_min: float) -> None:
+    def _run(self, decide: Callable[[Now], Decision], seconds_min: float) -> None:
         """A decision that nobody asked for."""
         try:
-            taken = self._take(decide(self._host.clock.now_ms()))
-            deadline_ms = self.shard.next_deadline_ms()
+            now = self._now()
+            taken = self._take(decide(now))
+            deadline_ms = self.shard.next_deadline_ms(now)
             if deadline_ms is not None and not self.closed:
-                self._arm(deadline_ms, seconds_min if taken else _REFUSED_SECONDS)
+                if not taken:
+                    seconds_min = _REFUSED_SECONDS
+                elif self._host.in_flight_bytes > _SLOW_LOG_BYTES:
+                    seconds_min = _SLOW_LOG_SECONDS
+                self._arm(deadline_ms, seconds_min)
         except Exception:
             logger.exception("%s: what time decided failed", self.partition.name)
             self.close("what time decided failed")

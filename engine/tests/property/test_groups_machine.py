@@ -48,6 +48,8 @@ PROTOCOLS = st.sampled_from(
     ]
 )
 EVERY_PROTOCOL = (("range", subscription(TOPIC)), ("sticky", b"s"))
+DAY_MS = 86_400_000
+"""The wall clock may be so far off: no offset is as old as that makes it."""
 LONG_MS = 4_000_000
 """Longer than everything that a group waits for."""
 
@@ -83,6 +85,7 @@ class GroupsMachine(RuleBasedStateMachine):
         """Who was in a generation, as its leader was told."""
         self.offsets: dict[int, int] = {}
         self.serial = 0
+        self.skew_ms = 0
 
     @initialize(delay_ms=st.sampled_from([0, 500, 3_000]), members_max=st.sampled_from([3, 100]))
     def begin(self, delay_ms: int, members_max: int) -> None:
@@ -212,6 +215,11 @@ class GroupsMachine(RuleBasedStateMachine):
     def time_passes(self, milliseconds: int) -> None:
         self.groups.advance(milliseconds)
         self.look()
+
+    @rule(skew_ms=st.integers(-DAY_MS, DAY_MS))
+    def the_wall_clock_jumps(self, skew_ms: int) -> None:
+        self.groups.wall_ms += skew_ms - self.skew_ms
+        self.skew_ms = skew_ms
 
     @rule()
     def restart(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sim_world import World
 
 from tailrace_engine.coordinator.classic_group import ClassicGroup
+from tailrace_engine.coordinator.decision import Now
 from tailrace_engine.log.producers import AppendedBatch
 from tailrace_engine.log.state import LogState
 from tailrace_engine.runtime.engine import Engine
@@ -167,9 +168,9 @@ def test_a_reply_from_a_coordinator_s_state_that_was_lost_is_found(monkeypatch: 
 
 def test_a_partition_given_to_two_members_of_one_generation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def around(assign: Any) -> Any:
-        def assign_the_first_to_all(self: ClassicGroup, assignments: dict[str, bytes], now_ms: int) -> None:
+        def assign_the_first_to_all(self: ClassicGroup, assignments: dict[str, bytes], now: Now) -> None:
             first = next(iter(assignments.values()), b"")
-            assign(self, dict.fromkeys(assignments, first), now_ms)
+            assign(self, dict.fromkeys(assignments, first), now)
 
         return assign_the_first_to_all
 

@@ -286,7 +286,7 @@ def test_the_last_member_leaves_an_empty_generation_which_is_kept(groups: Groups
     kept = read_group_metadata_value(groups.log[-1].value or b"")
     assert kept is not None
     assert (kept.generation, kept.protocol, kept.leader, kept.members) == (2, None, None, [])
-    assert kept.current_state_timestamp == groups.now_ms
+    assert kept.current_state_timestamp == groups.wall_ms
     assert kept.protocol_type == "consumer"
 
 
@@ -365,7 +365,7 @@ def test_an_id_that_was_given_out_ends_with_its_group(groups: Groups) -> None:
     error = groups.answers[groups.join(requires_known_member_id=True)]
     assert groups.call(DeleteGroup(GROUP)) is None
     assert isinstance(groups.answers[groups.join(error.member_id)], UnknownMemberId)
-    assert groups.shard.next_deadline_ms() is None
+    assert groups.next_deadline_ms() is None
 
 
 def test_a_group_that_is_over_its_size_when_loaded_rebalances(groups: Groups) -> None:

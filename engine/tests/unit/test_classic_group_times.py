@@ -5,7 +5,10 @@ from group_support import Groups
 
 from tailrace_core.errors import MemberIdRequired, RebalanceInProgress, UnknownMemberId
 from tailrace_engine.coordinator.deadlines import Deadline, Deadlines
+from tailrace_engine.coordinator.decision import Now
 from tailrace_engine.coordinator.group_messages import JoinedGroup
+
+DAY_MS = 86_400_000
 
 
 @pytest.fixture
@@ -205,31 +208,69 @@ def test_cooperative_members_that_rejoin_after_each_generation_are_not_timed_out
         assert {each.generation_id for each in joined} == {generation_id}
 
 
+@pytest.mark.parametrize("jump_ms", [DAY_MS, -DAY_MS])
+def test_a_jump_of_the_wall_clock_ends_no_session(groups: Groups, jump_ms: int) -> None:
+    members = groups.stable(3)
+    for _ in range(10):
+        groups.advance(4_000)
+        groups.wall_ms += jump_ms
+        groups.advance(4_000)
+        for member in members:
+            assert groups.heartbeat(member.member_id, 1) is None
+
+
+@pytest.mark.parametrize("jump_ms", [DAY_MS, -DAY_MS])
+def test_a_session_ends_on_time_whatever_the_wall_clock_does(groups: Groups, jump_ms: int) -> None:
+    groups.stable(1)
+    groups.wall_ms += jump_ms
+    groups.advance(9_999)
+    assert groups.state() == "Stable"
+    groups.advance(1)
+    assert groups.state() == "Empty"
+
+
+@pytest.mark.parametrize("jump_ms", [DAY_MS, -DAY_MS])
+def test_a_rebalance_ends_on_time_whatever_the_wall_clock_does(jump_ms: int) -> None:
+    groups = Groups()
+    _, follower = groups.stable(2, session_timeout_ms=100_000)
+    waits = groups.join(follower.member_id, protocols=(("range", b"changed"),), session_timeout_ms=100_000)
+    groups.wall_ms += jump_ms
+    groups.advance(59_999)
+    assert waits in groups.waiting
+    groups.advance(1)
+    assert groups.answers[waits].generation_id == 2
+    groups.wall_ms += jump_ms
+    groups.advance(59_999)
+    assert groups.state() == "CompletingRebalance"
+    groups.advance(1)
+    assert groups.state() == "Empty"
+
+
 def test_a_heartbeat_moves_no_deadline_of_another_member(groups: Groups) -> None:
     members: list[JoinedGroup] = groups.stable(50)
-    deadline_ms = groups.shard.next_deadline_ms()
+    deadline_ms = groups.next_deadline_ms()
     groups.advance(5_000)
     for member in members[1:]:
         assert groups.heartbeat(member.member_id, 1) is None
-    assert groups.shard.next_deadline_ms() == deadline_ms
+    assert groups.next_deadline_ms() == deadline_ms
     groups.advance(5_000)
     assert len(groups.describe().members) == 49
 
 
 def test_a_deadline_that_moves_passes_once_at_its_last_time() -> None:
-    deadlines, passed = Deadlines(), list[int]()
+    deadlines, passed = Deadlines(), list[Now]()
     deadline = Deadline(passed.append)
     for due_ms in (50, 10, 30, 20, 40):
         deadlines.set(deadline, due_ms)
     for now_ms in range(60):
         while (due := deadlines.pop_due(now_ms)) is not None:
-            due.act(now_ms)
-    assert passed == [40]
+            due.act(Now(now_ms, 0))
+    assert passed == [Now(40, 0)]
     assert deadlines.next_ms() is None
 
 
 def test_a_deadline_that_is_called_off_does_not_pass() -> None:
-    deadlines, passed = Deadlines(), list[int]()
+    deadlines, passed = Deadlines(), list[Now]()
     first, second = Deadline(passed.append), Deadline(passed.append)
     deadlines.set(first, 10)
     deadlines.set(second, 20)

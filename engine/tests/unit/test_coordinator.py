@@ -9,7 +9,9 @@ from unittest.mock import patch
 
 import pytest
 from coordinator_support import (
+    START_MS,
     TOPIC,
+    TORN,
     Break,
     Coordinated,
     Get,
@@ -20,7 +22,7 @@ from coordinator_support import (
     held_disk,
     turns,
 )
-from engine_support import NOW_MS, Node, make_batch, until
+from engine_support import NOW_MS, Node, make_batch, record, until
 
 from tailrace_core.batch import batch_spans, read_header
 from tailrace_core.errors import (
@@ -31,6 +33,7 @@ from tailrace_core.errors import (
     NotCoordinator,
 )
 from tailrace_core.limits import INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX
+from tailrace_engine.coordinator.decision import Now
 from tailrace_engine.log.records import keys_and_values
 
 
@@ -180,12 +183,12 @@ def test_a_request_may_wait_for_another(tmp_path: Path) -> None:
 def test_time_decides_once_it_has_come(tmp_path: Path) -> None:
     async def test(made: Coordinated) -> None:
         waiting = made.ask("g", WaitFor(b"a"))
-        made.ask("g", PutAt(b"a", NOW_MS + 30))
-        made.ask("g", PutAt(b"b", NOW_MS + 20))
-        made.node.clock.ms += 20
+        made.ask("g", PutAt(b"a", START_MS + 30))
+        made.ask("g", PutAt(b"b", START_MS + 20))
+        made.clock.steady_ms += 20
         await until(lambda: b"b" in made.words("g"))
         assert waiting == []
-        made.node.clock.ms += 10
+        made.clock.steady_ms += 10
         await until(lambda: waiting)
         assert waiting == [b"due"]
         partition = made.owner("g").partition
@@ -198,10 +201,11 @@ def test_time_decides_once_it_has_come(tmp_path: Path) -> None:
 
 def test_a_deadline_that_moves_away_is_not_met_early(tmp_path: Path) -> None:
     async def test(made: Coordinated) -> None:
-        made.ask("g", PutAt(b"a", NOW_MS + 5))
-        made.ask("g", PutAt(b"a", NOW_MS + 3_600_000))
-        made.ask("g", PutAt(b"b", NOW_MS + 10))
-        made.node.clock.ms += 15
+        made.ask("g", PutAt(b"a", START_MS + 5))
+        made.ask("g", PutAt(b"a", START_MS + 3_600_000))
+        made.ask("g", PutAt(b"b", START_MS + 10))
+        made.node.clock.ms += 86_400_000
+        made.clock.steady_ms += 15
         await until(lambda: b"b" in made.words("g"))
         assert b"a" not in made.words("g")
 
@@ -312,7 +316,7 @@ def test_a_shard_has_the_same_state_after_a_restart(tmp_path: Path, place: str) 
         assert all(b"gone1" not in words and b"gone2" in words for words in before.values())
         shard = made.owner("a").shard
         assert isinstance(shard, Words)
-        assert shard.loaded_ms == NOW_MS
+        assert shard.loaded == Now(START_MS, NOW_MS)
         assert shard.replayed == len(shard.words), "what a key had before is not decoded"
         assert made.ask("a", Get(b"a1")) == [before["a"][b"a1"]]
 
@@ -381,6 +385,31 @@ def test_a_bad_batch_in_the_wal_concerns_its_shard_alone(tmp_path: Path) -> None
         assert isinstance(made.ask("a", Get(b"last"))[0], CoordinatorNotAvailable)
         others = [key for key in "abcdefg" if made.coordinator.partition_for(key) != partition.partition]
         assert {key: made.words(key) for key in others} == {key: before[key] for key in others}
+
+    coordinated(tmp_path, test)
+
+
+def test_a_shard_with_a_record_that_cannot_be_decoded_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(made: Coordinated) -> None:
+        for key in "ab":
+            await made.asked(key, Put({b"a": b"1"}))
+        partition = made.owner("a").partition
+        batch = make_batch(body=record(0, 0, b"", TORN))
+        made.node.append(partition, batch)
+        await made.node.durable(partition)
+        await made.restart()
+        await until(lambda: isinstance(made.ask("a", Get(b"a"))[0], CoordinatorNotAvailable))
+        assert TORN.decode() in str(made.ask("a", Get(b"a"))[0])
+        assert await made.asked("b", Get(b"a")) == b"1"
+        await until(lambda: not made.tasks)
+        assert made.coordinator.loading == 1
+        (line,) = [line for line in caplog.records if line.levelname in ("WARNING", "ERROR")]
+        name = f"{TOPIC}-{partition.partition}"
+        assert line.getMessage().startswith(f"{name} is not served until the next start")
+        assert line.exc_info is None
+        assert made.coordinator._failures == {}, "it is not tried again"
 
     coordinated(tmp_path, test)
 
@@ -541,13 +570,13 @@ def test_coordinators_do_not_go_beyond_their_own_slice_of_the_log(tmp_path: Path
         assert isinstance(outcome, CoordinatorNotAvailable)
         assert made.ask("g", Get(b"b")) == [None], "what appends nothing is answered"
         waiting = made.ask("g", WaitFor(b"b"))
-        made.ask("g", PutAt(b"b", NOW_MS))
+        made.ask("g", PutAt(b"b", START_MS))
         await until(lambda: waiting)
         assert waiting == [b"due"], "there is room for what keeps groups going"
         lost = made.coordinator
         for at in range(1000):
             word = b"due%d" % at
-            made.ask("g", PutAt(word, NOW_MS))
+            made.ask("g", PutAt(word, START_MS))
             await until(lambda word=word: lost.shards_lost or word in made.words("g"))
             if lost.shards_lost:
                 break

@@ -4,6 +4,7 @@ import pytest
 from group_support import GROUP, TOPIC, TOPIC_ID, Groups, subscription
 
 from tailrace_core.errors import (
+    CoordinatorLoadInProgress,
     FencedInstanceId,
     GroupIdNotFound,
     GroupSubscribedToTopic,
@@ -14,7 +15,7 @@ from tailrace_core.errors import (
     UnknownMemberId,
 )
 from tailrace_core.ids import NO_TOPIC_ID
-from tailrace_engine.coordinator.decision import Record
+from tailrace_engine.coordinator.decision import Now, Record
 from tailrace_engine.coordinator.group_messages import (
     CommitOffsets,
     CommittedOffsets,
@@ -27,7 +28,7 @@ from tailrace_engine.coordinator.group_messages import (
     OffsetToCommit,
     TopicsDeleted,
 )
-from tailrace_engine.coordinator.groups import RECORDS_PER_EXPIRY_MAX
+from tailrace_engine.coordinator.groups import FORGOTTEN_AT_ONCE, RECORDS_PER_EXPIRY_MAX, WALL_CLOCK_CHECK_MS
 from tailrace_engine.coordinator.records import (
     OffsetCommitValue,
     group_metadata_key,
@@ -210,7 +211,7 @@ def test_offsets_of_a_simple_group_go_the_retention_after_the_commit(groups: Gro
     assert groups.call(ListGroups()) == ()
     groups.restart()
     assert groups.call(ListGroups()) == ()
-    assert groups.shard.next_deadline_ms() is None
+    assert groups.next_deadline_ms() is None
 
 
 def test_offsets_go_the_retention_after_the_group_became_empty(groups: Groups) -> None:
@@ -283,20 +284,145 @@ def test_a_group_that_only_gave_out_an_id_is_forgotten(groups: Groups) -> None:
     assert groups.call(ListGroups()) != ()
     groups.advance(CHECK_MS)
     assert groups.call(ListGroups()) == ()
-    assert groups.shard.next_deadline_ms() is None
+    assert groups.next_deadline_ms() is None
 
 
 def test_many_offsets_go_in_several_decisions(groups: Groups) -> None:
     count = RECORDS_PER_EXPIRY_MAX * 2 + 500
-    value = offset_commit_value(OffsetCommitValue(offset=1, metadata="", commit_timestamp=groups.now_ms))
+    value = offset_commit_value(OffsetCommitValue(offset=1, metadata="", commit_timestamp=groups.wall_ms))
     groups.log = [Record(offset_commit_key(GROUP, TOPIC, partition), value) for partition in range(count)]
     groups.restart()
     assert groups.shard.counts.offsets == count
-    decision = groups.shard.expire(groups.now_ms + RETENTION_MS)
+    decision = groups.shard.expire(Now(groups.steady_ms, groups.wall_ms + RETENTION_MS))
     assert len(decision.records) == RECORDS_PER_EXPIRY_MAX
     groups.restart()
     groups.advance(RETENTION_MS)
     assert groups.shard.counts == Groups().shard.counts
+
+
+def test_offsets_go_by_the_wall_clock(groups: Groups) -> None:
+    groups.commit(5)
+    groups.advance(1_000)
+    groups.wall_ms += RETENTION_MS - 1_001
+    groups.advance(0)
+    assert groups.fetch().offset == 5
+    groups.wall_ms -= RETENTION_MS // 2
+    groups.advance(RETENTION_MS // 2)
+    assert groups.fetch().offset == 5
+    groups.advance(1)
+    assert groups.fetch().offset == -1
+
+
+def test_a_jump_of_the_wall_clock_is_noticed_without_a_request(groups: Groups) -> None:
+    groups.commit(5)
+    asleep_until_ms = groups.next_deadline_ms()
+    assert asleep_until_ms is not None
+    assert asleep_until_ms - groups.steady_ms == WALL_CLOCK_CHECK_MS
+    groups.wall_ms += RETENTION_MS
+    groups.steady_ms = asleep_until_ms
+    deadline_ms = groups.next_deadline_ms()
+    assert deadline_ms is not None
+    assert deadline_ms <= groups.steady_ms
+    groups.advance(0)
+    assert groups.fetch().offset == -1
+
+
+def test_a_commit_after_the_wall_clock_was_set_back_goes_its_own_retention_after(groups: Groups) -> None:
+    groups.commit(4)
+    groups.wall_ms += 100 * RETENTION_MS
+    groups.advance(0)
+    groups.commit(5)
+    groups.wall_ms -= 100 * RETENTION_MS
+    groups.commit(6, partition=1)
+    groups.advance(RETENTION_MS - 1)
+    assert groups.fetch(partition=1).offset == 6
+    groups.advance(1)
+    assert groups.fetch(partition=1).offset == -1
+    assert groups.fetch().offset == 5
+
+
+def with_offsets(groups: Groups, *keys: tuple[str, str, int]) -> None:
+    """A log with these (group id, topic, partition)."""
+    value = offset_commit_value(
+        OffsetCommitValue(offset=1, metadata="", commit_timestamp=groups.wall_ms, topic_id=TOPIC_ID)
+    )
+    groups.log = [Record(offset_commit_key(*key), value) for key in keys]
+    groups.restart()
+    assert groups.shard.counts.offsets == len(keys)
+
+
+def decisions(groups: Groups) -> list[int]:
+    """Runs what is left to do, and gives the number of records of each decision that it took."""
+    sizes: list[int] = []
+    seen = len(groups.log)
+
+    def look() -> None:
+        nonlocal seen
+        sizes.append(len(groups.log) - seen)
+        seen = len(groups.log)
+
+    groups.after_decision = look
+    groups.advance(0)
+    groups.after_decision = lambda: None
+    return sizes
+
+
+def test_a_group_of_many_offsets_is_deleted_step_by_step(groups: Groups) -> None:
+    count = 20_000
+    with_offsets(groups, *((GROUP, f"topic{number % 7}", number) for number in range(count)))
+    groups.commit(9, topic="kept", group_id="other")
+    ticket = groups.ask(DeleteGroup(GROUP))
+    assert ticket in groups.waiting
+    sizes = decisions(groups)
+    assert groups.answers[ticket] is None
+    assert max(sizes) <= FORGOTTEN_AT_ONCE + 1
+    assert sum(sizes) == count - FORGOTTEN_AT_ONCE + 1
+    for _ in range(2):
+        assert [listed.group_id for listed in groups.call(ListGroups())] == ["other"]
+        assert groups.shard.counts.offsets == 1
+        groups.restart()
+
+
+def test_a_group_that_is_being_deleted_takes_neither_members_nor_commits(groups: Groups) -> None:
+    with_offsets(groups, *((GROUP, TOPIC, number) for number in range(1_000)))
+    groups.ask(DeleteGroup(GROUP))
+    refusals = [groups.commit(7), groups.answers[groups.join()], groups.call(DeleteGroup(GROUP))]
+    assert [type(error) for error in refusals] == [CoordinatorLoadInProgress] * 3
+    assert groups.fetch(partition=999).offset == 1
+    groups.advance(0)
+    assert groups.fetch(partition=999).offset == -1
+    assert groups.commit(7) is None
+    [member] = groups.stable(1)
+    assert member.generation_id == 1
+    assert groups.fetch().offset == 7
+
+
+def test_a_deletion_that_was_not_finished_is_asked_for_again(groups: Groups) -> None:
+    with_offsets(groups, *((GROUP, TOPIC, number) for number in range(1_000)))
+    groups.ask(DeleteGroup(GROUP))
+    groups.restart()
+    assert groups.shard.counts.offsets == 1_000 - FORGOTTEN_AT_ONCE
+    ticket = groups.ask(DeleteGroup(GROUP))
+    groups.advance(0)
+    assert groups.answers[ticket] is None
+    assert groups.shard.counts == Groups().shard.counts
+    assert groups.next_deadline_ms() is None
+
+
+@pytest.mark.parametrize("groups_of_many", [1, 700])
+def test_many_offsets_of_a_deleted_topic_are_forgotten_step_by_step(groups: Groups, groups_of_many: int) -> None:
+    ids = [f"group{number % groups_of_many}" for number in range(1_400)]
+    with_offsets(groups, *((group_id, TOPIC, number) for number, group_id in enumerate(ids)))
+    groups.commit(5, topic="other")
+    deleted = groups.ask(TopicsDeleted(((TOPIC, TOPIC_ID),)))
+    gone = groups.ask(DeleteGroup("group0"))
+    groups.commit(6, topic_id=OTHER_ID)
+    sizes = decisions(groups)
+    assert groups.answers[deleted] is None
+    assert groups.answers[gone] is None
+    assert max(sizes) <= FORGOTTEN_AT_ONCE + 1
+    assert [(each.topic_name, each.offset) for each in fetch_all(groups).offsets] == [("other", 5), (TOPIC, 6)]
+    assert groups.shard.counts.offsets == 2
 
 
 def test_tombstones_of_what_is_not_there_are_no_matter(groups: Groups) -> None:
@@ -312,7 +438,7 @@ def test_tombstones_of_what_is_not_there_are_no_matter(groups: Groups) -> None:
 def test_a_deleted_group_takes_its_deadlines_along(groups: Groups) -> None:
     groups.commit(5)
     groups.call(DeleteGroup(GROUP))
-    assert groups.shard.next_deadline_ms() is None
+    assert groups.next_deadline_ms() is None
 
 
 def test_the_tombstone_of_a_group_takes_its_offsets_along(groups: Groups) -> None:
