@@ -558,7 +558,10 @@ class Wal:
         self._start_sync()
 
     def _start_sync(self) -> None:
-        if self._syncing or self.fenced is not None or self._unsynced_bytes == 0:
+        if self._syncing or self.fenced is not None:
+            return
+        # A sync that began while a header was being written has counted its bytes, and is not the one it waits for.
+        if self._unsynced_bytes == 0 and not self._header_unsynced:
             return
         self._syncing = True
         covers_header, self._header_unsynced = self._header_unsynced, False

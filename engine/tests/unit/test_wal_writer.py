@@ -281,6 +281,19 @@ def test_interval_keeps_what_was_synced_before_a_power_cut() -> None:
     assert [record[4] for record in records] == list(range(len(records)))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_interval_goes_on_where_a_sync_begins_while_the_header_of_a_segment_is_written(seed: int) -> None:
+    bench = Bench("interval", 64 * SEGMENT)
+    random = bench.disk._random = Random(seed)
+    bench.disk.delay_seconds = (0.0005, 0.02)
+    for _ in range(100):
+        for _ in range(random.randint(1, 4)):
+            bench.append(random.choice([3_000, 100_000]))
+        bench.loop.run_for(random.uniform(0, 0.02))
+    bench.loop.run_for(1.0)
+    assert bench.acknowledged == bench.entries
+
+
 def test_a_failed_sync_fences() -> None:
     bench = Bench("interval")
     bench.disk.sync_failure = OSError(errno.EIO, "sync")
