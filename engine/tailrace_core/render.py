@@ -1,8 +1,8 @@
 """Files that are rendered from the code, so that they cannot drift from it: `make docs` writes them, a test compares.
 
 config/broker.toml and config/dev/*.toml are settings files, config/REFERENCE.md is all settings in one table,
-docs/configs.md all configs that clients see, and docs/metrics.md all metrics. `python -m tailrace_core.render [FOLDER]`
-writes them into a checkout.
+docs/configs.md all configs that clients see, docs/metrics.md all metrics, and config/telemetry/ what shows and watches
+them. `python -m tailrace_core.render [FOLDER]` writes them into a checkout.
 """
 
 import json
@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 from tailrace_core.config_states import ConfigState
 from tailrace_core.kafka_configs import ConfigDefinition, UpdateMode, definitions
 from tailrace_core.membership import ResourceType
+from tailrace_core.monitoring.alerts import alert_rules, scrape_config
+from tailrace_core.monitoring.dashboard import dashboard
 from tailrace_core.settings import ENVIRONMENT_PREFIX, Place, Section, Settings, each_field, kafka_names
 from tailrace_core.telemetry import METRICS, Kind
 
@@ -230,6 +232,11 @@ def rendered() -> dict[str, str]:
     """Path in the checkout and content of every rendered file."""
     files = {"config/broker.toml": broker_toml(), "config/REFERENCE.md": reference(), "docs/metrics.md": metrics()}
     files["docs/configs.md"] = configs()
+    files |= {
+        "config/telemetry/dashboard.json": dashboard(),
+        "config/telemetry/alerts.yaml": alert_rules(),
+        "config/telemetry/prometheus.yaml": scrape_config(["127.0.0.1:9644"]),
+    }
     for name, (about, values) in DEV_FILES.items():
         files[f"config/dev/{name}"] = dev_toml(about, values)
     return files

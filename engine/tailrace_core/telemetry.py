@@ -61,6 +61,8 @@ METRICS: Final = (
     _gauge("tailrace_start_seconds", "From the start of the process until connections were accepted."),
     _counter("process_cpu_seconds_total", "User and system time of the broker's process."),
     _gauge("process_resident_memory_bytes", "Resident memory of the broker's process."),
+    _gauge("tailrace_disk_free_bytes", "What the file system of the data folder has free for the broker."),
+    _gauge("tailrace_disk_bytes", "Size of the file system of the data folder."),
     _latency("tailrace_gc_pause_seconds", "Pauses of the event loop by the garbage collector."),
     _latency(
         "tailrace_loop_pause_seconds",

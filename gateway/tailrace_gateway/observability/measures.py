@@ -3,6 +3,7 @@
 import resource
 from collections import deque
 from importlib.metadata import PackageNotFoundError, version
+from shutil import disk_usage
 from typing import TYPE_CHECKING, Final
 
 from tailrace_core.ports import Clock
@@ -47,6 +48,9 @@ def _process(registry: Registry, broker: "Broker") -> None:
     observe("tailrace_start_seconds", lambda: broker.start_seconds)
     observe("process_cpu_seconds_total", _cpu_seconds)
     observe("process_resident_memory_bytes", resident_memory_bytes)
+    folder = broker.settings.broker.data_dir
+    observe("tailrace_disk_free_bytes", lambda: disk_usage(folder).free)
+    observe("tailrace_disk_bytes", lambda: disk_usage(folder).total)
 
 
 def _clients(registry: Registry, broker: "Broker") -> None:
