@@ -207,20 +207,22 @@ class FetchSession:
                 self.ready.pop(partition, None)
         self.waiting = waiting
 
+    def settle(self, seen: Iterable[tuple[SessionPartition, PartitionData]]) -> None:
+        """What was seen of the ready partitions is answered, at once or later: what comes from now on is news."""
+        for partition, data in seen:
+            if partition.is_settled(data):
+                partition.stay()
+                self.ready.pop(partition, None)
+
     def answer(
         self, seen: Iterable[tuple[SessionPartition, PartitionData]]
     ) -> Iterator[tuple[SessionPartition, PartitionData]]:
         """Of what was seen of the ready partitions, what the answer has to tell; the client is taken to get it."""
         for partition, data in seen:
-            tells = partition.tells(data)
-            if tells:
+            if partition.tells(data):
                 partition.told(data)
                 if data.records:
                     partition.sequence = self._sequence()
-            if partition.is_settled(data):
-                partition.stay()
-                self.ready.pop(partition, None)
-            if tells:
                 yield partition, data
 
     def advance(self) -> None:

@@ -1,6 +1,7 @@
 """Fetch sessions against a model that does what Kafka does: look at every partition of the session at every poll.
 
-The world is a few partitions whose watermark, log start and errors move at any time, also while a fetch waits.
+The world is a few partitions whose watermark, log start and errors move at any time, also while a fetch waits, or reads
+what is not in memory.
 """
 
 from typing import Any
@@ -86,6 +87,8 @@ class Sessions(RuleBasedStateMachine):
         self.model = KafkaSession()
         self.seen: list[tuple[SessionPartition, PartitionData]] = []
         self.waits = False
+        self.reads: dict[int, PartitionData] | None = None
+        """What was found by the fetch that reads what is not in memory."""
         self.missing = 0
         self.room = 0
 
@@ -115,14 +118,14 @@ class Sessions(RuleBasedStateMachine):
             for index, offset, epoch in asked
         ]
 
-    @precondition(lambda self: self.session is not None and not self.waits)
+    @precondition(lambda self: self.session is not None and not self.waits and self.reads is None)
     @rule(
         asked=st.lists(st.tuples(indexes, st.integers(0, 6), st.sampled_from([-1, -1, 0])), max_size=3),
         forgotten=st.lists(indexes, max_size=1),
         room=st.integers(1, 8),
-        wait=st.booleans(),
+        what=st.sampled_from(["answer", "wait", "read"]),
     )
-    def poll(self, asked: list[tuple[int, int, int]], forgotten: list[int], room: int, wait: bool) -> None:
+    def poll(self, asked: list[tuple[int, int, int]], forgotten: list[int], room: int, what: str) -> None:
         assert self.session is not None
         asks = self.asks(asked)
         used = self.sessions.use(
@@ -142,12 +145,16 @@ class Sessions(RuleBasedStateMachine):
         self.model.epoch += 1
         self.room = room
         self.look_again()
-        if wait:
+        if what == "wait":
             self.waits = True
             self.missing = 1000
             used.park(self.seen, self)
+            return
+        used.settle(self.seen)
+        if what == "read":
+            self.reads = self.look_at_all()
         else:
-            self.answer()
+            self.answer(self.look_at_all())
 
     def look_again(self) -> None:
         assert self.session is not None
@@ -160,13 +167,16 @@ class Sessions(RuleBasedStateMachine):
             left -= len(data.records or b"")
             self.seen.append((place, data))
 
-    def answer(self) -> None:
-        assert self.session is not None
+    def look_at_all(self) -> dict[int, PartitionData]:
         left = self.room
         found = {}
         for index, ask in self.model.asks.items():
             found[index] = look(self.world[index], ask, left)
             left -= len(found[index].records or b"")
+        return found
+
+    def answer(self, found: dict[int, PartitionData]) -> None:
+        assert self.session is not None
         expected = self.model.answer(found)
         told = list(self.session.answer(self.seen))
         assert [place.ask.partition for place, _ in told] == expected
@@ -179,7 +189,15 @@ class Sessions(RuleBasedStateMachine):
         self.look_again()
         self.session.waiting = None
         self.waits = False
-        self.answer()
+        self.session.settle(self.seen)
+        self.answer(self.look_at_all())
+
+    @precondition(lambda self: self.reads is not None)
+    @rule()
+    def reading_is_done(self) -> None:
+        found, self.reads = self.reads, None
+        assert found is not None
+        self.answer(found)
 
     # --- the world
 

@@ -170,6 +170,21 @@ def test_an_unused_session_is_told_once() -> None:
     assert list(session.ready) == [place]
 
 
+def test_what_comes_between_the_look_and_the_answer_is_news() -> None:
+    sessions = FetchSessions(10, numbers())
+    session = open_session(sessions, 0)
+    log = Log()
+    (place,) = session.in_order()
+    place.source = log
+    seen = [(place, PartitionData(high_watermark=0, log_start_offset=0))]
+    session.settle(seen)
+    assert not session.ready
+    for waiter in list(log.visibility_waiters):
+        waiter.on_visible(10)
+    assert list(session.answer(seen)) == seen
+    assert session.in_order() == [place]
+
+
 def test_a_closed_or_evicted_session_waits_nowhere() -> None:
     sessions = FetchSessions(1, numbers())
     session = open_session(sessions, 0)

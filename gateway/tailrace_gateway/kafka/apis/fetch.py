@@ -191,9 +191,11 @@ class FetchReply(Reply):
             answer_now = answer_now or data.diverging_epoch.epoch >= 0
         if self.cold:
             self._stop_waiting()
+            session.settle(seen)
             self.services.spawn(self._read_cold(FetchResponse(), total))
         elif answer_now or total >= self.min_bytes or errors == len(session.partitions):
             self._stop_waiting()
+            session.settle(seen)
             self._finish(FetchResponse())
         else:
             self.missing_bytes = self.min_bytes - total
