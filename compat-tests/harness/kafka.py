@@ -7,6 +7,7 @@ are left out.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Sequence
@@ -41,8 +42,8 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 
 def class_path() -> str:
-    """The jars of Apache Kafka and what they need, fetched by Maven on first use."""
-    resolved = CACHE / "classpath.txt"
+    """The jars of Apache Kafka and what they need, fetched by Maven on first use and after a change of POM."""
+    resolved = CACHE / f"classpath-{hashlib.sha256(POM.encode()).hexdigest()[:12]}.txt"
     if not resolved.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         (CACHE / "pom.xml").write_text(POM)
