@@ -20,7 +20,7 @@ VALID_RUN, RUN = 8, 56
 WEIGHTS = {"produce": 4.0, "fetch": 3.0, "join_group": 2.0, "offset_commit": 2.0, "create_topics": 0.5}
 WEIGHTS |= {"describe_configs": 0.5, "create_partitions": 0.5, "alter_configs": 0.5, "incremental_alter_configs": 0.5}
 """How often an API is chosen, 1 unless it is here: more where bytes go deep, less where each answer is large."""
-BOMB_SHARE = 0.0002
+BOMB_SHARE = 0.002
 """Of all cases; each costs the broker what it unpacks, up to its bound."""
 
 
