@@ -71,6 +71,8 @@ class TimeSearch:
         """
         found: OffsetFound | None = None
         while (offset := max(offset, partition.state.log_start_offset)) < end_offset:
+            if partition.damage is not None:
+                raise partition.damage.with_traceback(None)  # deleted meanwhile: what is looked for comes no more
             try:
                 batches, offset = await self._some_batches(partition, offset, timestamp_ms, newest)
             except OffsetOutOfRange:

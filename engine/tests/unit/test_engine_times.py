@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from engine_support import COMPRESSIONS, GRACE_MS, NOW_MS, Node, make_batch
 
+from tailrace_core.errors import UnknownTopicOrPartition
 from tailrace_engine.runtime.partition import Partition
 
 
@@ -170,5 +171,32 @@ def test_records_without_a_time_are_not_the_newest_whatever_their_header_claims(
             await node.produce(partition, make_batch([-1, -1], max_timestamp_ms=NOW_MS))
             assert await node.engine.find_max_timestamp(partition) is None
             assert await node.engine.find_timestamp(partition, 0) is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("uploaded", [False, True])
+def test_a_search_ends_when_its_topic_is_deleted(tmp_path: Path, uploaded: bool) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition()
+            await node.produce(partition, *[make_batch() for _ in range(1200)])
+            if uploaded:
+                await node.uploader.flush()
+                node.forget_hot()
+                await node.produce(partition, make_batch())
+            searches = [
+                asyncio.ensure_future(node.engine.find_timestamp(partition, NOW_MS + 1)),
+                asyncio.ensure_future(node.engine.find_max_timestamp(partition)),
+            ]
+            await asyncio.sleep(0)
+            await node.controller.delete_topics(["t"])
+            done, left = await asyncio.wait(searches, timeout=10)
+            for search in left:
+                search.cancel()
+            assert not left
+            for search in done:
+                error = search.exception()
+                assert error is None or isinstance(error, UnknownTopicOrPartition), error
 
     asyncio.run(run())
