@@ -2,11 +2,13 @@
 
 A member asks the coordinator as the gateway does. Its leader assigns ranges of every topic's partitions. What counts is
 when the coordinator gives an answer, not when a member gets it: a partition never has two owners in one generation, the
-generation never goes back, and what was committed, or was told to be committed, is never undone.
+generation never goes back, and what was committed, or was told to be committed, is never undone. Who was heard of a
+moment ago is not taken for gone, whatever the wall clock does.
 """
 
 import asyncio
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from sim_clients import Client
@@ -120,6 +122,8 @@ class Member(Client):
         self.places: list[Place] = []
         self.is_settled = False
         """In a generation, with what it was given."""
+        self.heard: tuple[float, int, int] | None = None
+        """When it sent the last heartbeat that was fine, and to which shard: the life, and how many were lost in it."""
 
     async def run(self) -> None:
         while True:
@@ -149,6 +153,7 @@ class Member(Client):
 
     def forget(self) -> None:
         self.member_id, self.generation, self.places, self.is_settled = "", -1, [], False
+        self.heard = None
 
     async def ask(self, request: Any, watch: Any = None) -> Any:
         """The outcome. Raises what the coordinator says; RebalanceInProgress, which asks to join again, when in doubt.
@@ -210,6 +215,7 @@ class Member(Client):
         )
         self.places = decoded(synced.assignment)
         self.is_settled = True
+        self.heard = None
         self.say(f"is in generation {generation} of {self.group_id} with {len(self.places)} partitions")
         await self.fetch_offsets()
 
@@ -231,7 +237,20 @@ class Member(Client):
                 await self.commit()
         elif self.random.random() < 0.3:
             await self.fetch_offsets()
-        await self.ask(Heartbeat(self.group_id, self.generation, self.member_id, self.instance_id))
+        await self.heartbeat()
+
+    async def heartbeat(self) -> None:
+        world = self.world
+        now = world.clock.monotonic()
+        try:
+            await self.ask(Heartbeat(self.group_id, self.generation, self.member_id, self.instance_id))
+        except UnknownMemberId:
+            before, *shard = self.heard or (-inf, 0, 0)
+            seconds = world.clock.monotonic() - before
+            if shard == [world.lives, world.groups.shards_lost] and seconds * 1_000 < min(SESSION_MS, REBALANCE_MS):
+                world.fail(f"{self.name} was taken for gone {seconds:.3f} s after it was heard of")
+            raise
+        self.heard = now, world.lives, world.groups.shards_lost
 
     async def commit(self) -> None:
         image = self.world.membership.image

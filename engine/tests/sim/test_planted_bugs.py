@@ -12,6 +12,7 @@ from sim_world import World
 
 from tailrace_engine.coordinator.classic_group import ClassicGroup
 from tailrace_engine.coordinator.decision import Now
+from tailrace_engine.coordinator.groups import GroupShard
 from tailrace_engine.log.producers import AppendedBatch
 from tailrace_engine.log.state import LogState
 from tailrace_engine.runtime.engine import Engine
@@ -164,6 +165,23 @@ def test_a_reply_from_a_coordinator_s_state_that_was_lost_is_found(monkeypatch: 
 
     monkeypatch.setattr(ShardOwner, "_answer", answer_at_once)
     found("has committed", "it was in")
+
+
+def test_sessions_on_the_wall_clock_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_the_wall_clock(decide: Any) -> Any:
+        return lambda self, *arguments: decide(self, *arguments[:-1], Now(arguments[-1].wall_ms, arguments[-1].wall_ms))
+
+    def as_a_steady_time(next_deadline_ms: Any) -> Any:
+        def around(self: GroupShard, now: Now) -> int | None:
+            deadline_ms = next_deadline_ms(self, Now(now.wall_ms, now.wall_ms))
+            return None if deadline_ms is None else deadline_ms - now.wall_ms + now.steady_ms
+
+        return around
+
+    for name in ("decide", "expire", "on_loaded"):
+        plant(monkeypatch, GroupShard, name, on_the_wall_clock)
+    plant(monkeypatch, GroupShard, "next_deadline_ms", as_a_steady_time)
+    found("was taken for gone")
 
 
 def test_a_partition_given_to_two_members_of_one_generation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
