@@ -71,6 +71,31 @@ def test_a_snappy_header_is_not_believed() -> None:
         inflate(SNAPPY, memoryview(b"\xff\xff\xff\xff\xff\xff\xff" + bytes(20)), 1 << 40)
 
 
+def snappy_of_one_byte(copies: int, size: int) -> bytes:
+    """As dense as snappy gets: a literal of one byte, then copies of 64 bytes. It says that it inflates to size."""
+    varint = bytearray()
+    while size > 0x7F:
+        varint.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*varint, size]) + b"\x00a" + b"\xfe\x01\x00" * copies
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_the_densest_snappy_is_inflated_and_what_says_it_is_denser_is_not(framed: bool) -> None:
+    def frame(block: bytes) -> memoryview:
+        head = b"\x82SNAPPY\0" + bytes(8) + len(block).to_bytes(4, "big")
+        return memoryview(head + block if framed else block)
+
+    copies = 50_000
+    size = 64 * copies + 1
+    honest = snappy_of_one_byte(copies, size)
+    assert size > 21 * len(honest)
+    assert bytes(inflate(SNAPPY, frame(honest), size)) == b"a" * size
+    for copies, lie in ((1, 128 << 20), (10_000, 22 * 30_005 + 200), (0, 100)):
+        with pytest.raises(Uninflatable, match="says that it inflates to"):
+            inflate(SNAPPY, frame(snappy_of_one_byte(copies, lie)), 128 << 20)
+
+
 def test_snappy_and_lz4_are_framed_as_java_reads_them() -> None:
     body = Random(2).randbytes(100) * 1_000
     snappy = bytes(deflate(SNAPPY, body, 0))
