@@ -212,8 +212,9 @@ class Coordinator:
             walked = await walk_wal(self.engine, in_wal, self._on_records)
             for partition, found in walked.items():
                 in_wal[partition].walked = found
-        except TailraceError as error:
-            logger.warning("%s: %s; its partitions are read one by one", self.topic_name, error)
+        except Exception as error:
+            known = isinstance(error, TailraceError)
+            logger.warning("%s: %s; its partitions are read one by one", self.topic_name, error, exc_info=not known)
         for loading in loadings:
             self._enqueue(loading)
 

@@ -197,6 +197,7 @@ async def walk_wal(
             read_bytes = min(max(2 * used, _WALK_BYTES_MIN), _WALK_BYTES_MAX)
     finally:
         unpin()
+        engine.maybe_hold_back()  # what was read may have been all that was in the way of producers
     return {cursor.partition: cursor.walked() for cursor in cursors}
 
 

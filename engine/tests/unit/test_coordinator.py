@@ -22,7 +22,7 @@ from coordinator_support import (
     held_disk,
     turns,
 )
-from engine_support import NOW_MS, Node, make_batch, record, until
+from engine_support import NOW_MS, Node, SeededEntropy, make_batch, record, until
 
 from tailrace_core.batch import batch_spans, read_header
 from tailrace_core.errors import (
@@ -34,6 +34,15 @@ from tailrace_core.errors import (
 )
 from tailrace_core.limits import INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX
 from tailrace_engine.coordinator.decision import Now
+from tailrace_engine.coordinator.group_messages import (
+    CommitOffsets,
+    CommittedOffsets,
+    DeleteGroup,
+    FetchOffsets,
+    OffsetToCommit,
+)
+from tailrace_engine.coordinator.group_parts import GroupOptions
+from tailrace_engine.coordinator.groups import GroupShard
 from tailrace_engine.log.records import keys_and_values
 
 
@@ -164,6 +173,37 @@ def test_what_only_forgets_may_take_several_batches(tmp_path: Path) -> None:
         assert made.words("g") == {}
 
     coordinated(tmp_path, test)
+
+
+def test_a_group_of_many_offsets_is_deleted_and_stays_so(tmp_path: Path) -> None:
+    async def committed(made: Coordinated, group_id: str) -> int:
+        return len((await made.asked("g", FetchOffsets(group_id, None, -1, None))).offsets)
+
+    async def run() -> None:
+        async with Node(tmp_path, sim_seed=1) as node:
+            made = Coordinated(node, make_shard=lambda: GroupShard(GroupOptions(), SeededEntropy(1)))
+            await made.coordinator.ensure_topic()
+            for topic in range(4):
+                offsets = tuple(OffsetToCommit(f"t{topic}", bytes(16), each, 5, -1, "") for each in range(500))
+                for group_id in ("g", "other"):
+                    answer = await made.asked("g", CommitOffsets(group_id, -1, "", None, offsets))
+                    assert answer == CommittedOffsets((None,) * 500)
+            with held_disk(node):
+                deleted = made.ask("g", DeleteGroup("g"))
+                shard = made.owner("g").shard
+                assert isinstance(shard, GroupShard)
+                await until(lambda: shard.counts.offsets == 2_000)
+                await turns()
+                assert deleted == [], "it is not durable"
+            await until(lambda: deleted)
+            assert deleted == [None]
+            for _ in range(2):
+                assert (await committed(made, "g"), await committed(made, "other")) == (0, 2_000)
+                await made.restart()
+                await made.loaded()
+            made.coordinator.stop()
+
+    asyncio.run(run())
 
 
 def test_a_request_may_wait_for_another(tmp_path: Path) -> None:
@@ -367,6 +407,43 @@ def test_what_is_uploaded_while_it_is_read_is_read_all_the_same(tmp_path: Path) 
         await made.node.uploader.flush()
         assert made.node.live_records() == 0
         await made.loaded()
+        assert {key: made.words(key) for key in "abcdefg"} == before
+
+    coordinated(tmp_path, test)
+
+
+def test_producers_that_wait_for_what_is_being_read_go_on_afterwards(tmp_path: Path) -> None:
+    async def test(made: Coordinated) -> None:
+        partition = await made.node.partition("t")
+        while not made.node.engine.must_hold_back:
+            await made.node.produce(partition, make_batch(value=bytes(20_000)))
+            await made.asked("g", Put({b"a": b"1"}))
+        await made.restart()
+        wal = made.node.wal
+        read, gate = wal.read, asyncio.Event()
+
+        async def read_later(*place: int) -> bytes:
+            await gate.wait()
+            return await read(*place)
+
+        with patch.object(wal, "read", read_later):
+            await turns(2)
+            await made.node.uploader.flush()
+            assert made.node.live_records() == 0
+            assert made.node.engine.must_hold_back, "what is read is not used again"
+            gate.set()
+            await made.loaded()
+        assert not made.node.engine.must_hold_back
+
+    coordinated(tmp_path, test, capacity_bytes=1 << 20)
+
+
+def test_a_walk_that_fails_by_a_bug_leaves_nobody_waiting(tmp_path: Path) -> None:
+    async def test(made: Coordinated) -> None:
+        before = await used_by_all(made)
+        await made.restart()
+        with patch.object(made.node.wal, "read", side_effect=ValueError("a bug")):
+            await made.loaded()
         assert {key: made.words(key) for key in "abcdefg"} == before
 
     coordinated(tmp_path, test)
