@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -104,12 +104,16 @@ class Node:
         return data.error_code, len(data.records or b"")
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[[Case], None]]:
-    """Runs a case on a broker with the settings above. The collector is left as it was."""
+class Run(Protocol):
+    def __call__(self, case: Case, *settings: str) -> None: ...
 
-    async def main(case: Case) -> None:
-        broker = Broker(load(None, {}, [*SETTINGS, f"broker.data_dir={tmp_path / 'data'}"]))
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Runs a case on a broker with the settings above, and its own. The collector is left as it was."""
+
+    async def main(case: Case, settings: Sequence[str]) -> None:
+        broker = Broker(load(None, {}, [*SETTINGS, f"broker.data_dir={tmp_path / 'data'}", *settings]))
         await broker.start()
         try:
             await case(Node(broker))
@@ -117,20 +121,20 @@ def run(tmp_path: Path) -> Iterator[Callable[[Case], None]]:
             await broker.stop()
 
     thresholds, callbacks = gc.get_threshold(), gc.callbacks[:]
-    yield lambda case: asyncio.run(main(case))
+    yield lambda case, *settings: asyncio.run(main(case, settings))
     gc.set_threshold(*thresholds)
     gc.callbacks[:] = callbacks
     gc.unfreeze()
 
 
-def test_every_metric_of_the_table_has_a_source(run: Callable[[Case], None]) -> None:
+def test_every_metric_of_the_table_has_a_source(run: Run) -> None:
     async def case(node: Node) -> None:
         assert node.broker.registry.missing() == []
 
     run(case)
 
 
-def test_compaction_of_internal_topics_is_counted(run: Callable[[Case], None]) -> None:
+def test_compaction_of_internal_topics_is_counted(run: Run) -> None:
     async def case(node: Node) -> None:
         broker = node.broker
         new = NewTopic("__consumer_offsets", 1, configs={"cleanup.policy": "compact"})
@@ -162,7 +166,7 @@ def test_compaction_of_internal_topics_is_counted(run: Callable[[Case], None]) -
     run(case)
 
 
-def test_the_process_tells_what_runs_how_it_started_and_what_it_takes(run: Callable[[Case], None]) -> None:
+def test_the_process_tells_what_runs_how_it_started_and_what_it_takes(run: Run) -> None:
     async def case(node: Node) -> None:
         found = await node.metrics()
         (info,) = [name for name in found if name.startswith("tailrace_info")]
@@ -172,13 +176,14 @@ def test_the_process_tells_what_runs_how_it_started_and_what_it_takes(run: Calla
         assert 0 < found["tailrace_start_seconds"] < 86_400
         assert found["process_cpu_seconds_total"] > 0
         assert found["process_resident_memory_bytes"] > 10 << 20
+        assert 0 < found["tailrace_disk_free_bytes"] < found["tailrace_disk_bytes"]
         gc.collect()
         assert (await node.metrics())["tailrace_gc_pause_seconds_count"] >= 1
 
     run(case)
 
 
-def test_connections_requests_and_errors_are_counted(run: Callable[[Case], None], record_batch: RecordBatch) -> None:
+def test_connections_requests_and_errors_are_counted(run: Run, record_batch: RecordBatch) -> None:
     async def case(node: Node) -> None:
         before = await node.metrics()
         await node.create_topic("counted")
@@ -208,7 +213,7 @@ def test_connections_requests_and_errors_are_counted(run: Callable[[Case], None]
         ("body", struct.pack(">ihhihh", 12, 0, 9, 1, -1, -1)),
     ],
 )
-def test_malformed_requests_are_counted_by_what_is_wrong(run: Callable[[Case], None], part: str, frame: bytes) -> None:
+def test_malformed_requests_are_counted_by_what_is_wrong(run: Run, part: str, frame: bytes) -> None:
     async def case(node: Node) -> None:
         assert await node.send_raw(frame) == b""
         found = await node.metrics()
@@ -223,7 +228,7 @@ def test_malformed_requests_are_counted_by_what_is_wrong(run: Callable[[Case], N
     run(case)
 
 
-def test_the_log_and_the_wal_are_counted(run: Callable[[Case], None], record_batch: RecordBatch) -> None:
+def test_the_log_and_the_wal_are_counted(run: Run, record_batch: RecordBatch) -> None:
     async def case(node: Node) -> None:
         assert (await node.metrics())["tailrace_wal_left_seconds"] == YEAR_SECONDS
         await node.create_topic("logged")
@@ -251,7 +256,7 @@ def test_the_log_and_the_wal_are_counted(run: Callable[[Case], None], record_bat
 
 
 def test_the_tier_is_counted_through_an_outage_of_the_store(
-    run: Callable[[Case], None], record_batch: RecordBatch
+    run: Run, record_batch: RecordBatch
 ) -> None:
     async def case(node: Node) -> None:
         objects = node.broker.settings.broker.data_dir / "objects"
@@ -296,7 +301,7 @@ def test_the_tier_is_counted_through_an_outage_of_the_store(
     run(case)
 
 
-def test_the_rate_behind_the_seconds_left_is_of_the_last_minute(run: Callable[[Case], None]) -> None:
+def test_the_rate_behind_the_seconds_left_is_of_the_last_minute(run: Run) -> None:
     class Clock:
         now = 1000.0
 
@@ -322,7 +327,7 @@ def test_the_rate_behind_the_seconds_left_is_of_the_last_minute(run: Callable[[C
     assert left.seconds() == 100
 
 
-def test_groups_and_their_coordinators(run: Callable[[Case], None]) -> None:
+def test_groups_and_their_coordinators(run: Run) -> None:
     async def case(node: Node) -> None:
         groups = node.broker.groups
         await groups.ensure_topic()
