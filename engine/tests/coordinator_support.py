@@ -1,15 +1,16 @@
 """What the tests of the coordinators' owner share: a shard of words, and a broker's storage with coordinators on it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from engine_support import Node, until
 
 from tailrace_core.schema.errors import DecodeError
-from tailrace_engine.coordinator.decision import NOTHING, Answer, Decision, Now, Record, Ticket
+from tailrace_engine.coordinator.decision import NOTHING, Answer, Decision, Now, Record, Shard, Ticket
 from tailrace_engine.coordinator.group_messages import TopicsDeleted
 from tailrace_engine.runtime.coordinator import Coordinator
 from tailrace_engine.runtime.shard_owner import ShardOwner
@@ -123,9 +124,10 @@ class HandClock:
 class Coordinated:
     """A Node with coordinators: as a broker runs them."""
 
-    def __init__(self, node: Node, partition_count: int = 4) -> None:
+    def __init__(self, node: Node, partition_count: int = 4, make_shard: Callable[[], Shard] = Words) -> None:
         self.node = node
         self.partition_count = partition_count
+        self.make_shard = make_shard
         self.clock = HandClock(node)
         self.tasks: set[asyncio.Task[None]] = set()
         self.flushes = 0
@@ -137,7 +139,7 @@ class Coordinated:
         self.coordinator = Coordinator(
             TOPIC,
             self.partition_count,
-            Words,
+            self.make_shard,
             (Put,),
             node.engine,
             node.controller,
@@ -186,6 +188,22 @@ class Coordinated:
         shard = self.owner(key).shard
         assert isinstance(shard, Words)
         return shard.words
+
+
+def coordinated(
+    folder: Path, test: Callable[[Coordinated], Awaitable[None]], *, topic: bool = True, **options: Any
+) -> None:
+    """Run a test with coordinators on a simulated disk."""
+
+    async def run() -> None:
+        async with Node(folder, sim_seed=1, **options) as node:
+            made = Coordinated(node)
+            if topic:
+                await made.coordinator.ensure_topic()
+            await test(made)
+            made.coordinator.stop()
+
+    asyncio.run(run())
 
 
 class HeldDisk:
