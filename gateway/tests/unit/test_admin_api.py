@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from tailrace_engine.coordinator.group_messages import (
     OffsetToCommit,
     SyncGroup,
 )
+from tailrace_gateway.admin.routes import ROUTES
 from tailrace_gateway.broker import Broker
 
 SETTINGS = (
@@ -504,6 +506,14 @@ def test_a_broker_tells_its_endpoints_health_and_storage(api: Api) -> None:
     assert storage["wal_capacity_bytes"] == 64 << 20
     assert storage["hot_budget_bytes"] == 8 << 20
     assert storage["holds_back"] is False
+
+
+def test_every_route_and_field_stands_in_the_reference() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "http-api.md").read_text(encoding="utf-8")
+    for route in ROUTES:
+        assert f"`{route.method} {route.pattern}`" in text
+        for field in {**route.query.model_fields, **route.body.model_fields}:
+            assert f"`{field}`" in text, (route.pattern, field)
 
 
 # --- who may ask, and how
