@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import pytest
 from harness import wire
+from harness.groups import Group
 from harness.process import Broker
 from kio.schema.errors import ErrorCode
 
@@ -33,3 +35,20 @@ def test_an_error_about_a_long_name_fits_into_its_answer(
     assert created.error_code != ErrorCode.none
     if system != "kafka":
         assert ErrorCode.unknown_server_error not in {*codes, created.error_code}
+
+
+@pytest.mark.parametrize("retention_ms", [(1 << 63) - 1, -(1 << 63)])
+def test_a_commit_may_ask_for_any_retention(connection: wire.Connection, topic: str, retention_ms: int) -> None:
+    """By bytes: kio does not write durations of so many years."""
+    group = Group(connection, f"{topic}-{retention_ms}")
+    group.find()
+    names = [name.encode() for name in (group.group_id, topic)]
+    group_id, topic_name = (struct.pack(">h", len(name)) + name for name in names)
+    offset = struct.pack(">iqh", 0, 5, -1)
+    body = group_id + struct.pack(">ih", -1, 0) + struct.pack(">qi", retention_ms, 1) + topic_name
+    body += struct.pack(">i", 1) + offset
+    connection.send_frame(wire.encode_header(8, 3, 77, "compat", flexible=False) + body)
+    answer = connection.receive("offset_commit", 3, 77)
+    assert answer.topics[0].partitions[0].error_code == ErrorCode.none
+    if retention_ms > 0:
+        assert group.fetch({topic: [0]}) == {(topic, 0): (5, "")}

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from tailrace_core.errors import OffsetMetadataTooLarge
 from tailrace_core.ids import NO_TOPIC_ID, TopicId
+from tailrace_core.settings import INT64_MAX
 from tailrace_engine.coordinator.classic_group import ClassicGroup
 from tailrace_engine.coordinator.decision import Now, Record
 from tailrace_engine.coordinator.group_messages import CommitOffsets, FetchedOffset, OffsetToCommit
@@ -103,12 +104,13 @@ def commit_record(
         return OffsetMetadataTooLarge(
             f"{len(offset.metadata)} characters beside the offset, {options.offset_metadata_bytes_max} are allowed"
         )
+    asked_ms = request.retention_time_ms
     value = OffsetCommitValue(
         offset=offset.offset,
         leader_epoch=offset.leader_epoch,
         metadata=offset.metadata,
         commit_timestamp=now.wall_ms,
-        expire_timestamp=-1 if request.retention_time_ms == -1 else now.wall_ms + request.retention_time_ms,
+        expire_timestamp=-1 if asked_ms == -1 else min(now.wall_ms + asked_ms, INT64_MAX),
         topic_id=offset.topic_id,
     )
     key = offset_commit_key(request.group_id, offset.topic_name, offset.partition)

@@ -268,6 +268,14 @@ def test_an_offset_goes_at_the_time_that_its_commit_asked_for(groups: Groups) ->
     assert groups.fetch().offset == 5
 
 
+def test_an_offset_may_ask_to_stay_beyond_the_end_of_time(groups: Groups) -> None:
+    groups.commit(5)
+    groups.commit(6, partition=1, retention_time_ms=(1 << 63) - 1)
+    groups.advance(RETENTION_MS + CHECK_MS)
+    groups.restart()
+    assert groups.fetch(partition=1).offset == 6
+
+
 def test_a_group_with_nothing_left_is_forgotten(groups: Groups) -> None:
     [member] = groups.stable(1)
     groups.leave(member.member_id)
