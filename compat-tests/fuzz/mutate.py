@@ -24,7 +24,20 @@ VARINTS = (
 )
 TEXTS = (
     *(b"", b"\0", b"\xff\xfe", b"\xc3", b"\xed\xa0\x80", b"\xf0\x9f\x90\x9f", b"..", b"a" * 249, b"a" * 250),
-    *(b"a" * 32767, b" ", b"a,b", b"%s%n{}", b"-1", b"9" * 400, b"nan", b"1e9", b"\n", b"../../etc/passwd"),
+    *(
+        b"a" * 32767,
+        b"a" * 32768,
+        b"a" * 70_000,
+        b" ",
+        b"a,b",
+        b"%s%n{}",
+        b"-1",
+        b"9" * 400,
+        b"nan",
+        b"1e9",
+        b"\n",
+        b"../../etc/passwd",
+    ),
 )
 TAGGED = (b"\x00\x00", b"\x01\x01\x00", b"\x7f\x03abc", b"\xff\xff\xff\xff\x0f\x00", b"\x00\xff\xff\xff\xff\x0f")
 

@@ -168,8 +168,9 @@ def _plot(lives: list[Life], path: Path) -> None:
         panels[0].plot(minutes, [sample.resident / MIB for sample in life.samples], color="tab:blue")
         panels[2].plot(minutes, [sample.files for sample in life.samples], color="tab:green")
         panels[2].plot(minutes, [sample.threads for sample in life.samples], color="tab:gray")
-        panels[3].plot(minutes, [sample.gauges["wal"] / MIB for sample in life.samples], color="tab:red")
-        panels[3].plot(minutes, [sample.gauges["hot"] / MIB for sample in life.samples], color="tab:orange")
+        for name, colour in (("wal", "tab:red"), ("hot", "tab:orange"), ("worker", "tab:olive")):
+            scraped = [(at / 60, gauges[name] / MIB) for at, gauges in life.gauges]
+            panels[3].plot([at for at, _ in scraped], [size for _, size in scraped], color=colour)
         for panel in panels:
             panel.axvline(life.began / 60, color="black", linewidth=0.5, linestyle=":")
     for which, colour in (("produce", "tab:purple"), ("delivery", "tab:brown")):
@@ -179,6 +180,8 @@ def _plot(lives: list[Life], path: Path) -> None:
     panels[0].set(ylabel="resident memory, MiB", ylim=(0, None))
     panels[1].set(ylabel="produce (purple), to consume (brown)\np50, p99 (dotted), ms", yscale="log")
     panels[2].set(ylabel="open files (green), threads (gray)", ylim=(0, None))
-    panels[3].set(ylabel="WAL (red), hot log (orange), MiB", ylim=(0, None), xlabel="minutes; dotted: a start")
+    panels[3].set(
+        ylabel="WAL (red), hot log (orange),\nworker (olive), MiB", ylim=(0, None), xlabel="minutes; dotted: a start"
+    )
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

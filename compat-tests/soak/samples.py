@@ -12,6 +12,8 @@ from harness.tailrace import Tailrace
 from soak.actors import Shared
 
 MIB = 1 << 20
+SCRAPE_SECONDS = 10.0
+"""Metrics are read as seldom as a scraper does: each scrape is work on the loop that is measured."""
 PAUSES = "tailrace_loop_pause_seconds"
 GAUGES = {
     "wal": "tailrace_wal_used_bytes",
@@ -32,7 +34,6 @@ class Sample:
     waited: float
     """For how many seconds the loop's thread has waited for a core since the process began; from outside this is a
     pause like any other."""
-    gauges: dict[str, float]
     produce: tuple[float, float] | None
     """p50 and p99 of the requests that were answered since the last sample; None where there were none."""
     delivery: tuple[float, float] | None
@@ -47,6 +48,9 @@ class Life:
     samples: list[Sample] = field(default_factory=list)
     pauses: dict[float, int] = field(default_factory=dict)
     """Upper end of a bucket in seconds -> pauses in it and below, when last seen."""
+    gauges: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+    """What was scraped, and when."""
+    scraped: float = -SCRAPE_SECONDS
 
     def settled(self, warm_up: float) -> list[Sample]:
         """Without the first seconds, in which caches fill."""
@@ -57,16 +61,22 @@ def take(broker: Tailrace, shared: Shared, life: Life, at: float) -> None:
     """Add a sample; nothing while the broker does not answer."""
     folder = Path(f"/proc/{broker.pid}")
     try:
-        text = broker.http("/metrics")
         resident = broker.resident_bytes()
         waited = int((folder / "task" / str(broker.pid) / "schedstat").read_text().split()[1]) / 1e9
         files, threads = len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
+        if at - life.scraped >= SCRAPE_SECONDS:
+            _scrape(broker, life, at)
     except (OSError, urllib.error.URLError):
         return
-    gauges = {name: _value(text, metric) for name, metric in GAUGES.items()}
     produce, shared.produce_seconds = shared.produce_seconds, []
     delivery, shared.delivery_seconds = shared.delivery_seconds, []
-    life.samples.append(Sample(at, resident, files, threads, waited, gauges, _two(produce), _two(delivery)))
+    life.samples.append(Sample(at, resident, files, threads, waited, _two(produce), _two(delivery)))
+
+
+def _scrape(broker: Tailrace, life: Life, at: float) -> None:
+    text = broker.http("/metrics")
+    life.scraped = at
+    life.gauges.append((at, {name: _value(text, metric) for name, metric in GAUGES.items()}))
     life.pauses = {
         float(found[1]): int(float(found[2]))
         for found in re.finditer(rf'^{PAUSES}_bucket{{le="([^"]+)"}} (\S+)$', text, re.MULTILINE)
