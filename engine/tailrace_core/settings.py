@@ -261,9 +261,12 @@ class KafkaSettings(Section):
 
 
 class HttpSettings(Section):
-    """Health and metrics over HTTP."""
+    """Health, metrics and administration over HTTP."""
 
-    listen: AddressSetting = setting(Address("127.0.0.1", 9644), "HOST:PORT of /healthz, /readyz and /metrics.")
+    listen: AddressSetting = setting(
+        Address("127.0.0.1", 9644),
+        "HOST:PORT of /healthz, /readyz, /metrics and the admin API, which asks nobody who they are.",
+    )
 
 
 WAL_SEGMENTS_MAX: Final = 800

@@ -30,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run a broker with its controller in one process")
     serve.add_argument("--data-dir", metavar="DIR", help="folder of all data (default ./tailrace-data)")
     serve.add_argument("--kafka", metavar="HOST:PORT", help="where Kafka clients connect (default 127.0.0.1:9092)")
-    serve.add_argument("--http", metavar="HOST:PORT", help="health and metrics (default 127.0.0.1:9644)")
+    serve.add_argument(
+        "--http", metavar="HOST:PORT", help="health, metrics and administration (default 127.0.0.1:9644)"
+    )
     serve.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML; see config/REFERENCE.md")
     serve.add_argument(
         "--set",
