@@ -42,9 +42,15 @@ class AdminContext:
 
 
 class Body(BaseModel):
-    """Bodies and queries: a field that is not known is refused by name."""
+    """A field that is not known is refused by name, and a value of another type than the field's, too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Query(Body):
+    """Its values are texts, which are taken for numbers where a number is wanted."""
+
+    model_config = ConfigDict(strict=False)
 
 
 class Asked(NamedTuple):

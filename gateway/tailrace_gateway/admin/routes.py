@@ -17,7 +17,7 @@ from tailrace_core.errors import RequestTimedOut, TailraceError
 from tailrace_core.limits import ADMIN_REQUEST_SECONDS_MAX
 from tailrace_gateway.admin import brokers, configs, groups, offset_resets, topics
 from tailrace_gateway.admin.answers import JSON, Refusal, answer, explain, failure, refusal
-from tailrace_gateway.admin.context import AdminContext, Asked, Body
+from tailrace_gateway.admin.context import AdminContext, Asked, Body, Query
 from tailrace_gateway.observability.http import Handler, Request, Response
 
 AdminHandler: TypeAlias = Callable[[AdminContext, Asked], Awaitable[Mapping[str, object]]]
@@ -29,7 +29,7 @@ class Route(NamedTuple):
     method: str
     pattern: str
     handle: AdminHandler
-    query: type[Body] = Body
+    query: type[Query] = Query
     body: type[Body] = Body
     status: int = 200
 

@@ -11,14 +11,14 @@ from tailrace_core.errors import InternalTopic, TailraceError, UnknownTopicOrPar
 from tailrace_core.limits import ADMIN_PAGE_MAX
 from tailrace_core.membership import INTERNAL_TOPICS, NewPartitions, NewTopic, Topic, TopicDefaults
 from tailrace_gateway.admin.answers import error_value
-from tailrace_gateway.admin.context import AdminContext, Asked, Body, Pace
+from tailrace_gateway.admin.context import AdminContext, Asked, Body, Pace, Query
 from tailrace_gateway.kafka.context import Services
 
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
-class PageQuery(Body):
+class PageQuery(Query):
     """after: the name that the last page ended with."""
 
     limit: int = Field(ADMIN_PAGE_MAX, ge=1, le=ADMIN_PAGE_MAX)

@@ -555,7 +555,19 @@ def test_fields_that_are_not_known_are_refused_by_name(api: Api) -> None:
     assert "unknown field 'partitions.0.colour'" in api.refused("POST", "/v1/topics/x/delete-records", deep)[2]
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b'"text"', b"\xff\xfe", b"[" * 10_000, b'{"name": 5}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"7",
+        b'"text"',
+        b"\xff\xfe",
+        b"[" * 10_000,
+        b'{"name": 5}',
+        b'{"name": "n", "partition_count": "3"}',
+    ],
+)
 def test_a_body_that_is_no_such_object_is_refused(api: Api, body: bytes) -> None:
     status, _, text = api.raw("POST", "/v1/topics", body, {"Content-Type": "application/json"})
     assert status == 400
