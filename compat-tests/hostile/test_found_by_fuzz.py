@@ -52,3 +52,21 @@ def test_a_commit_may_ask_for_any_retention(connection: wire.Connection, topic: 
     assert answer.topics[0].partitions[0].error_code == ErrorCode.none
     if retention_ms > 0:
         assert group.fetch({topic: [0]}) == {(topic, 0): (5, "")}
+
+
+@pytest.mark.parametrize("size", [32_768, 70_000])
+@pytest.mark.parametrize("field", ["group", "protocol type", "instance"])
+def test_a_name_longer_than_a_string_may_be_costs_only_its_connection(
+    broker: Broker, connection: wire.Connection, topic: str, field: str, size: int
+) -> None:
+    """A varint can say that length; the coordinator's records cannot."""
+    neighbour = Group(connection, f"{topic}-neighbour")
+    neighbour.find()
+    neighbour.become_stable()
+    with broker.connect() as sender:
+        group = Group(
+            sender, "g" * size if field == "group" else topic, instance="i" * size if field == "instance" else None
+        )
+        with pytest.raises(wire.ConnectionClosed):
+            group.join(protocol_type="p" * size if field == "protocol type" else "consumer")
+    assert neighbour.heartbeat() == ErrorCode.none

@@ -14,6 +14,7 @@ from tailrace_core.schema.declare import (
     string,
     uuid,
 )
+from tailrace_core.schema.wire import STRING_BYTES_MAX
 from tailrace_core.schema.writer import CodecWriter, is_compact, layout, least_size
 
 
@@ -156,8 +157,12 @@ class DecoderWriter(CodecWriter):
 
         def body() -> None:
             self.line(f"{stop} = pos + {length}")
-            with self.block(f"if not pos <= {stop} <= end:"):
-                self.line(f"raise bad_length({path!r}, {length}, end - pos)")
+            if compact and kind is string:
+                with self.block(f"if not pos <= {stop} <= end or {length} > {STRING_BYTES_MAX}:"):
+                    self.line(f"raise bad_string({path!r}, {length}, end - pos)")
+            else:
+                with self.block(f"if not pos <= {stop} <= end:"):
+                    self.line(f"raise bad_length({path!r}, {length}, end - pos)")
             self.line(f"{target} = {inside}")
             self.line(f"pos = {stop}")
 

@@ -39,6 +39,7 @@ from tailrace_core.schema.declare import (
     uuid,
 )
 from tailrace_core.schema.errors import DecodeError, EncodeError, UnsupportedVersion
+from tailrace_core.schema.wire import STRING_BYTES_MAX
 
 M = TypeVar("M", bound=Message)
 
@@ -120,6 +121,8 @@ class Content(Nullable):
         self.kind = kind
 
     def _parse_content(self, length: int, stream: Any, context: Any, path: str) -> str | bytes:
+        if self.kind is string and length > STRING_BYTES_MAX:
+            raise construct.RangeError(f"a string of {length} bytes", path=path)
         content: bytes = construct.stream_read(stream, length, path)
         return content.decode() if self.kind is string else content
 

@@ -8,6 +8,8 @@ from tailrace_core.schema.declare import Buffer
 from tailrace_core.schema.errors import DecodeError
 
 UVARINT_BYTES_MAX: Final = 5
+STRING_BYTES_MAX: Final = 0x7FFF
+"""In every encoding, as in Kafka: a varint could say more, but what was read must fit where lengths have two bytes."""
 
 
 def read_long_uvarint(buf: Buffer, pos: int, first: int) -> tuple[int, int]:
@@ -48,6 +50,13 @@ def bad_length(field: str, length: int, left: int) -> DecodeError:
     if length == -1:
         return DecodeError(f"{field} is null")
     return DecodeError(f"{field} has a length of {length} where {left} bytes remain")
+
+
+def bad_string(field: str, length: int, left: int) -> DecodeError:
+    """As bad_length, for a string, which has a largest length too."""
+    if STRING_BYTES_MAX < length <= left:
+        return DecodeError(f"{field} has a length of {length}, and a string has at most {STRING_BYTES_MAX} bytes")
+    return bad_length(field, length, left)
 
 
 def write_uvarint(value: int) -> bytes:

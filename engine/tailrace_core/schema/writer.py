@@ -20,7 +20,7 @@ from tailrace_core.schema.declare import (
     Struct,
 )
 from tailrace_core.schema.errors import DecodeError, EncodeError
-from tailrace_core.schema.wire import bad_length, read_long_uvarint, read_uvarint, skip_tags, write_uvarint
+from tailrace_core.schema.wire import bad_length, bad_string, read_long_uvarint, read_uvarint, skip_tags, write_uvarint
 
 MISSING: Final = object()
 
@@ -68,6 +68,7 @@ class Writer:
             "read_uvarint": read_uvarint,
             "skip_tags": skip_tags,
             "bad_length": bad_length,
+            "bad_string": bad_string,
             "write_uvarint": write_uvarint,
             "DecodeError": DecodeError,
             "EncodeError": EncodeError,

@@ -121,6 +121,21 @@ def test_the_error_says_what_is_wrong(name: str, version: int, data: bytes, says
         reference.decode(cls, version, data)
 
 
+@pytest.mark.parametrize("size", [0x7FFF, 0x8000, 70_000])
+def test_a_string_is_never_longer_than_its_legacy_length_could_say(size: int) -> None:
+    """Else an answer or a record of an older version could not repeat it."""
+    name = "é" + "g" * (size - 2)
+    encoded = bytes(HeartbeatRequest.encoder(4)(HeartbeatRequest(group_id=name, member_id="m")))
+    if size <= 0x7FFF:
+        assert HeartbeatRequest.decoder(4)(encoded, 0)[0].group_id == name
+        assert reference.decode(HeartbeatRequest, 4, encoded)[0].group_id == name
+        return
+    with pytest.raises(schema.DecodeError, match=r"group_id has a length of .* at most 32767"):
+        HeartbeatRequest.decoder(4)(encoded, 0)
+    with pytest.raises(schema.DecodeError):
+        reference.decode(HeartbeatRequest, 4, encoded)
+
+
 def test_a_varint_may_have_more_bytes_than_it_needs() -> None:
     data = b"\x82\x80\x80\x80\x00" + b"a" + struct.pack(">i", 1) + b"\x02m\x00\x00"
     expected = (HeartbeatRequest(group_id="a", generation_id=1, member_id="m"), len(data))
