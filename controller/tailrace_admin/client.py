@@ -92,7 +92,7 @@ class Client:
     def names(self, noun: str) -> Iterator[str]:
         """What there is: topics, groups, brokers. Raises Refused and Unreachable."""
         match noun:
-            case "brokers":
+            case "brokers" | "broker-loggers":
                 yield from (str(broker["node_id"]) for broker in self.get("brokers")["brokers"])
             case "topics" | "groups":
                 key = "name" if noun == "topics" else "group_id"

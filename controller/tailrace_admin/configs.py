@@ -18,12 +18,12 @@ from tailrace_admin.session import (
     noun,
 )
 
-TYPES: Final = ("topics", "brokers", "groups", "client-metrics")
+TYPES: Final = ("topics", "brokers", "groups", "client-metrics", "broker-loggers")
 _DEFAULT: Final = "DEFAULT_CONFIG"
 
 
 def add(commands: Commands) -> None:
-    verbs = noun(commands, "configs", "configs of topics, brokers, groups and client metrics")
+    verbs = noun(commands, "configs", "configs of topics, brokers, groups and client metrics; levels of loggers")
     command(verbs, "list", list_resources, "what has configs", "configs list")
     describe = command(
         verbs,
@@ -46,7 +46,8 @@ def add(commands: Commands) -> None:
         "change configs, all of them or none",
         """configs alter topics orders --set retention.ms=3600000
         configs alter topics orders --append cleanup.policy=compact --delete max.message.bytes
-        configs alter brokers default --set log.retention.ms=86400000 --dry-run""",
+        configs alter brokers default --set log.retention.ms=86400000 --dry-run
+        configs alter broker-loggers 1 --set tailrace_engine=DEBUG""",
     )
     _add_resource(alter)
     add_changes(alter)

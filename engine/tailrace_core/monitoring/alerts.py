@@ -66,7 +66,8 @@ ALERTS: Final = (
         "0m",
         "page",
         "{{ $value }} partitions are not served because their data is damaged",
-        "`tailrace admin brokers describe` names them and the damage. docs/operations.md says what may be done.",
+        "`tailrace admin brokers describe` names them and the damage. "
+        "What the WAL still had is in quarantine/: ARCHITECTURE.md, section 5.",
     ),
     Alert(
         "TailraceCorruptData",

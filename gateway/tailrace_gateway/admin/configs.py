@@ -1,6 +1,7 @@
 """/v1/configs: describe with sources, synonyms and documentation; set, delete, append, subtract.
 
-Types are Kafka's kinds of resources. The name "default" of a broker stands for all brokers; it is empty in Kafka.
+Types are Kafka's kinds of resources; loggers are the process's own, their levels hold until it ends. The name
+"default" of a broker stands for all brokers; it is empty in Kafka.
 """
 
 from enum import Enum
@@ -10,8 +11,9 @@ from pydantic import Field
 
 from tailrace_core.config_states import ConfigState
 from tailrace_core.errors import InvalidConfig, InvalidRequest
-from tailrace_core.kafka_configs import ConfigDefinition, UpdateMode, definitions
+from tailrace_core.kafka_configs import ConfigDefinition, ConfigType, UpdateMode, definitions
 from tailrace_core.membership import (
+    ClusterImage,
     ConfigChange,
     ConfigEntry,
     ConfigOperation,
@@ -20,6 +22,7 @@ from tailrace_core.membership import (
     ResourceType,
 )
 from tailrace_gateway.admin.context import AdminContext, Asked, Body
+from tailrace_gateway.kafka import broker_loggers
 
 ALL_BROKERS: Final = "default"
 _TYPES: Final = {
@@ -27,6 +30,7 @@ _TYPES: Final = {
     "brokers": ResourceType.BROKER,
     "groups": ResourceType.GROUP,
     "client-metrics": ResourceType.CLIENT_METRICS,
+    "broker-loggers": ResourceType.BROKER_LOGGER,
 }
 _SOURCES: Final = {
     ConfigSource.TOPIC: "DYNAMIC_TOPIC_CONFIG",
@@ -36,6 +40,7 @@ _SOURCES: Final = {
     ConfigSource.DEFAULT: "DEFAULT_CONFIG",
     ConfigSource.CLIENT_METRICS: "DYNAMIC_CLIENT_METRICS_CONFIG",
     ConfigSource.GROUP: "DYNAMIC_GROUP_CONFIG",
+    ConfigSource.BROKER_LOGGER: "DYNAMIC_BROKER_LOGGER_CONFIG",
 }
 """Kafka's words."""
 
@@ -71,11 +76,13 @@ def _resource(kind: str, name: str) -> ConfigResource:
 async def list_resources(context: AdminContext, asked: Asked) -> dict[str, object]:
     """What there is to describe."""
     image = context.services.membership.image
+    node_ids = [str(broker.node_id) for broker in image.brokers]
     return {
         "topics": [topic.name for topic in image.topics],
-        "brokers": [ALL_BROKERS, *(str(broker.node_id) for broker in image.brokers)],
+        "brokers": [ALL_BROKERS, *node_ids],
         "groups": list(image.config_resources(ResourceType.GROUP)),
         "client-metrics": list(image.config_resources(ResourceType.CLIENT_METRICS)),
+        "broker-loggers": node_ids,
     }
 
 
@@ -88,13 +95,31 @@ async def describe_topic_configs(context: AdminContext, asked: Asked) -> dict[st
 
 
 def _described(context: AdminContext, kind: str, name: str) -> dict[str, object]:
-    resource = _resource(kind, name)
+    configs = _configs(context.services.membership.image, _resource(kind, name))
+    return {"type": kind, "name": name, "configs": list(configs.values())}
+
+
+def _configs(image: ClusterImage, resource: ConfigResource) -> dict[str, dict[str, Any]]:
+    """By name."""
+    if resource.type is ResourceType.BROKER_LOGGER:
+        broker_loggers.check_name(image, resource.name)
+        return {name: _logger(name, level) for name, level in broker_loggers.levels().items()}
     known = definitions(resource.type)
-    entries = context.services.membership.image.config_entries(resource)
+    return {entry.name: _config(resource.type, entry, known[entry.name]) for entry in image.config_entries(resource)}
+
+
+def _logger(name: str, level: str) -> dict[str, Any]:
     return {
-        "type": kind,
         "name": name,
-        "configs": [_config(resource.type, entry, known[entry.name]) for entry in entries],
+        "value": level,
+        "source": _SOURCES[ConfigSource.BROKER_LOGGER],
+        "type": ConfigType.STRING.name,
+        "allowed": "|".join(broker_loggers.LEVELS),
+        "is_sensitive": False,
+        "is_read_only": False,
+        "state": ConfigState.WORKS.value,
+        "documentation": "From which level on this logger's lines are written, until the broker ends.",
+        "synonyms": [],
     }
 
 
@@ -135,14 +160,18 @@ async def _alter(context: AdminContext, kind: str, name: str, body: AlterConfigs
             needs = "takes no value" if change.value is not None else "needs a value"
             raise InvalidConfig(f"{change.name}: {change.operation.value} {needs}")
         changes.append(ConfigChange(change.name, change.value, ConfigOperation[change.operation.name]))
-    await context.services.membership.alter_configs(resource, changes, False, body.validate_only)
-    values = {entry.name: entry for entry in context.services.membership.image.config_entries(resource)}
-    known = definitions(resource.type)
+    membership = context.services.membership
+    if resource.type is ResourceType.BROKER_LOGGER:
+        broker_loggers.check_name(membership.image, name)
+        broker_loggers.alter(changes, body.validate_only)
+    else:
+        await membership.alter_configs(resource, changes, False, body.validate_only)
+    configs = _configs(membership.image, resource)
     changed = dict.fromkeys(change.name for change in changes)
     return {
         "type": kind,
         "name": name,
         "validate_only": body.validate_only,
         # Of all brokers together, what was deleted is not there any more.
-        "configs": [_config(resource.type, values[one], known[one]) for one in changed if one in values],
+        "configs": [configs[one] for one in changed if one in configs],
     }

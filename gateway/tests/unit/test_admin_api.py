@@ -470,6 +470,21 @@ def test_configs_of_all_brokers_are_those_of_each(api: Api) -> None:
     assert "1" in api.call("GET", "/v1/configs")["brokers"]
 
 
+def test_levels_of_loggers_are_told_and_changed(api: Api) -> None:
+    path = "/v1/configs/broker-loggers/1"
+    before = config_of(api.call("GET", path), "tailrace_gateway.broker")["value"]
+    change = {"name": "tailrace_gateway.broker", "value": "DEBUG"}
+    api.call("PATCH", path, {"changes": [change], "validate_only": True})
+    assert config_of(api.call("GET", path), "tailrace_gateway.broker")["value"] == before
+    (changed,) = api.call("PATCH", path, {"changes": [change]})["configs"]
+    assert (changed["value"], changed["source"]) == ("DEBUG", "DYNAMIC_BROKER_LOGGER_CONFIG")
+    api.call("PATCH", path, {"changes": [{"name": "tailrace_gateway.broker", "operation": "delete"}]})
+    assert config_of(api.call("GET", path), "tailrace_gateway.broker")["value"] == before
+    wrong = {"changes": [{"name": "tailrace_gateway.broker", "value": "LOUD"}]}
+    assert "allowed: FATAL, ERROR, WARN" in api.refused("PATCH", path, wrong)[2]
+    assert api.refused("GET", "/v1/configs/broker-loggers/7")[0] == 400
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
