@@ -336,7 +336,7 @@ def test_bash_completes_words_and_the_names_that_there_are(command: Command) -> 
     assert complete_in_bash(command, "admin", "groups", "describe", "a") == ["a\\ group"]
     topic = ("admin", "groups", "reset-offsets", "g", "--topic")
     assert complete_in_bash(command, *topic, "orders-e") == ["orders-eu"]
-    assert complete_in_bash(command, "admin", "configs", "describe", "br") == ["brokers"]
+    assert complete_in_bash(command, "admin", "configs", "describe", "cl") == ["client-metrics"]
     assert complete_in_bash(command, "admin", "configs", "describe", "topics", "orders-e") == ["orders-eu"]
     assert complete_in_bash(command, "admin", "configs", "describe", "brokers", "1") == ["1"]
     nobody = f"http://127.0.0.1:{free_port()}"
