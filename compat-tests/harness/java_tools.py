@@ -33,8 +33,8 @@ class ToolError(Exception):
 
 def run(tool: Tool, *words: str, data: str | None = None) -> str:
     """What the tool prints on standard output. Raises ToolError."""
-    java = ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", class_path()]
-    done = subprocess.run([*java, tool.value, *words], input=data or "", capture_output=True, text=True, timeout=TIMEOUT)
+    java = ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path(), tool.value]
+    done = subprocess.run([*java, *words], input=data or "", capture_output=True, text=True, timeout=TIMEOUT)
     if done.returncode:
         raise ToolError(f"{done.stdout}\n{done.stderr}")
     return done.stdout

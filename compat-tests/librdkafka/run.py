@@ -15,9 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness.kafka import Kafka
 from harness.tailrace import Tailrace
-from librdkafka.suite import SETTINGS, built_runner, read_tests, run_test
-
-TIMEOUT = 290
+from librdkafka.suite import SETTINGS, TIMEOUT, built_runner, read_tests, run_test
 
 
 def main() -> int:

@@ -27,6 +27,8 @@ SOURCES = CACHE / f"librdkafka-{VERSION}"
 HERE = Path(__file__).parent
 SETTINGS = {Setting.NUM_PARTITIONS: 4, Setting.INITIAL_REBALANCE_DELAY_MS: 3000}
 """The delay is Kafka's default: some tests count on members that join together being in the first generation."""
+TIMEOUT = 600
+"""Seconds; the longest test, 0113, takes five minutes."""
 KAFKA_VERSION = "4.2.0"
 """What the tests are told that the broker is: the newest that they know."""
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from harness.process import Broker
-from librdkafka.suite import SETTINGS, Allowed, built_runner, read_tests, run_test
+from librdkafka.suite import SETTINGS, TIMEOUT, Allowed, built_runner, read_tests, run_test
 
 QUICK_SECONDS = 3
 """Tests that take Apache Kafka no longer than this are part of the smoke run."""
-TIMEOUT = 290
 
 ALLOWED = read_tests("tests.allow")
 
