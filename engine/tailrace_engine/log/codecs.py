@@ -15,6 +15,9 @@ from tailrace_core.batch import Buffer
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 """The codec's number in a batch's attributes."""
 
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_MEMBERS_MAX: Final = 1_000
+"""With each one, all that follows it is copied."""
 _XERIAL_MAGIC: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEAD: Final = _XERIAL_MAGIC + b"\0\0\0\1\0\0\0\1"
 _XERIAL_BLOCK_BYTES: Final = 32 << 10
@@ -57,14 +60,29 @@ def _too_large(bytes_max: int) -> Uninflatable:
     return Uninflatable(f"the records inflate to more than {bytes_max} bytes", is_too_large=True)
 
 
-def _gunzip(body: memoryview, bytes_max: int) -> Buffer:
+def _gunzip(body: Buffer, bytes_max: int) -> Buffer:
+    """Of all members: a stream may have several, which Java reads as one. What follows that is no member is passed."""
+    inflated, rest = _gunzip_member(body, bytes_max)
+    if not rest.startswith(_GZIP_MAGIC):
+        return inflated
+    whole = bytearray(inflated)
+    for _ in range(_GZIP_MEMBERS_MAX - 1):
+        inflated, rest = _gunzip_member(rest, bytes_max - len(whole))
+        whole += inflated
+        if not rest.startswith(_GZIP_MAGIC):
+            return whole
+    raise Uninflatable(f"the gzip stream has more than {_GZIP_MEMBERS_MAX} members")
+
+
+def _gunzip_member(body: Buffer, bytes_max: int) -> tuple[bytes, bytes]:
+    """What the first member holds, and what follows it."""
     inflater = zlib.decompressobj(wbits=31)
     inflated = inflater.decompress(body, bytes_max + 1)
     if len(inflated) > bytes_max:
         raise _too_large(bytes_max)
     if not inflater.eof:
         raise Uninflatable("the gzip stream ends early")
-    return inflated
+    return inflated, inflater.unused_data
 
 
 def _whole_frame(codec: Any, body: bytes, bytes_max: int) -> Buffer:

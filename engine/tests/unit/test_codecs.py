@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+from collections.abc import Callable
 from random import Random
 
 import cramjam
@@ -27,6 +28,25 @@ def test_what_clients_write_is_inflated() -> None:
     for name, (codec, compress) in COMPRESSIONS.items():
         for body in BODIES[1:]:
             assert bytes(inflate(codec, memoryview(compress(body)), len(body))) == body, name
+
+
+@pytest.mark.parametrize(("codec", "compress"), [COMPRESSIONS[name] for name in ("gzip", "lz4", "zstd")])
+def test_streams_of_several_parts_are_inflated_whole(codec: int, compress: Callable[[bytes], bytes]) -> None:
+    packed = memoryview(b"".join(map(compress, BODIES)))
+    whole = b"".join(BODIES)
+    assert bytes(inflate(codec, packed, len(whole))) == whole
+    with pytest.raises(Uninflatable) as raised:
+        inflate(codec, packed, len(whole) - 1)
+    assert raised.value.is_too_large
+    with pytest.raises(Uninflatable):
+        inflate(codec, packed[:-3], len(whole))
+
+
+def test_a_gzip_stream_of_very_many_members_is_refused() -> None:
+    members = [gzip.compress(b"a")] * 1_001
+    assert bytes(inflate(GZIP, memoryview(b"".join(members[1:])), 1_000)) == b"a" * 1_000
+    with pytest.raises(Uninflatable):
+        inflate(GZIP, memoryview(b"".join(members)), 2_000)
 
 
 @pytest.mark.parametrize("name", [name for name in COMPRESSIONS if name != "none"])
