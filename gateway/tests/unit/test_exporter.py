@@ -80,6 +80,38 @@ def test_counters_are_told_as_totals_at_every_scrape() -> None:
     assert all("tailrace_received_bytes_total 5" in text.splitlines() for text in asyncio.run(twice()))
 
 
+def test_the_loop_gets_its_turn_within_a_scrape_and_the_text_keeps_the_order_of_the_table() -> None:
+    registry = Registry()
+    for row in METRICS:
+        labels = dict.fromkeys(row.labels, "x")
+        if row.kind is Kind.HISTOGRAM:
+            registry.histogram(row.name, labels)
+        else:
+            registry.observe(row.name, lambda: 1, labels)
+    exporter = Exporter(registry)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def second_scrape() -> tuple[str, int]:
+        await exporter.scrape()
+        task = asyncio.create_task(others())
+        await asyncio.sleep(0)
+        before = turns
+        text = await exporter.scrape()
+        task.cancel()
+        return text, turns - before
+
+    text, turns_within = asyncio.run(second_scrape())
+    told = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert told == [row.name for row in METRICS]
+    assert turns_within >= len(METRICS) // 10
+
+
 def test_names_and_labels_outside_of_the_table_are_refused() -> None:
     registry = Registry()
     with pytest.raises(ValueError, match="not in the table"):
