@@ -70,3 +70,17 @@ def test_a_name_longer_than_a_string_may_be_costs_only_its_connection(
         with pytest.raises(wire.ConnectionClosed):
             group.join(protocol_type="p" * size if field == "protocol type" else "consumer")
     assert neighbour.heartbeat() == ErrorCode.none
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_member_of_a_long_name_is_told_and_described(broker: Broker, topic: str, static: bool, system: str) -> None:
+    """A member id is a name and a UUID behind it."""
+    if system == "kafka":
+        pytest.skip("Apache Kafka makes ids that it cannot send")
+    with wire.Connection(broker.host, broker.port, client_id=LONG) as connection:
+        group = Group(connection, topic, instance=LONG if static else None)
+        group.find()
+        group.become_stable()
+        (member,) = group.describe().members
+        assert (member.member_id, member.client_id) == (group.member_id, LONG)
+        assert group.leave() == [ErrorCode.none]

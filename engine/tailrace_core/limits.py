@@ -43,3 +43,7 @@ memory stays bounded while the disk is slow."""
 ERROR_TEXT_CHARACTERS_MAX: Final = 4_000
 """Of what an error says, which often repeats what a client sent: Kafka's strings end at 32,767 bytes, and a character
 takes up to four."""
+
+MEMBER_NAME_CHARACTERS_MAX: Final = 8_000
+"""Of a client's or an instance's name in the member id that is made of it: with a UUID behind, it still has to be a
+string of Kafka, which ends at 32,767 bytes."""

@@ -27,6 +27,7 @@ from tailrace_core.errors import (
     TailraceError,
     UnknownMemberId,
 )
+from tailrace_core.limits import MEMBER_NAME_CHARACTERS_MAX
 from tailrace_engine.coordinator.deadlines import Deadline, Deadlines
 from tailrace_engine.coordinator.decision import Now, Record, Ticket
 from tailrace_engine.coordinator.group_members import GroupMembers
@@ -138,14 +139,14 @@ class ClassicGroup(GroupMembers):
     def _join_new(self, request: JoinGroup, suffix: str, ticket: Ticket, now: Now) -> None:
         instance_id = request.group_instance_id
         if instance_id is not None:
-            member_id = f"{instance_id}-{suffix}"
+            member_id = f"{instance_id[:MEMBER_NAME_CHARACTERS_MAX]}-{suffix}"
             old_member_id = self.static_members.get(instance_id)
             if old_member_id is None:
                 self._add_member(member_id, request, ticket, now)
             else:
                 self._replace_static(self.members[old_member_id], member_id, request, ticket, now)
             return
-        member_id = f"{request.client_id}-{suffix}"
+        member_id = f"{request.client_id[:MEMBER_NAME_CHARACTERS_MAX]}-{suffix}"
         if not request.requires_known_member_id:
             self._add_member(member_id, request, ticket, now)
             return
