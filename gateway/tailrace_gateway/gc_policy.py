@@ -1,9 +1,10 @@
 """The garbage collector's policy: short pauses whatever is in memory.
 
 The hot log alone is hundreds of thousands of objects that reference counting frees; a full collection would walk them
-all and stop the loop for tens of milliseconds. So full collections are never automatic: each second the young objects
-are collected, and what is left is frozen, out of the collector's sight. Cycles that died after they were frozen are
-found when the broker has been idle for a while: then everything is thawed and collected once.
+all and stop the loop for tens of milliseconds. So full collections are never automatic. What a start leaves is frozen,
+out of the collector's sight, as it is: to look through it takes 20 to 40 ms and finds a few hundred objects. Each
+second the young objects are collected, and what is left is frozen. Cycles that died after they were frozen are found
+when the broker has been idle for a while: then everything is thawed and collected once.
 """
 
 import gc
@@ -15,7 +16,8 @@ from tailrace_core.telemetry import Histogram
 
 _YOUNG_OBJECTS: Final = 2_000
 """Few, so that a collection of what is young takes under a millisecond; more of them cost the same together."""
-_YOUNG_COLLECTIONS: Final = 4
+_YOUNG_COLLECTIONS: Final = 2
+"""After which what was left by them is collected once more: 6,000 objects at most, in under a millisecond."""
 _NEVER: Final = 1 << 30
 _FREEZE_SECONDS: Final = 1.0
 _IDLE_FREEZES: Final = 600
@@ -36,16 +38,11 @@ class GcPolicy:
         self._began = 0.0
 
     def start(self) -> None:
-        """Turn the collector on. What is there a freeze interval later is taken to stay."""
+        """Turn the collector on. What is there now is taken to stay."""
         gc.callbacks.append(self._on_collection)
         gc.set_threshold(_YOUNG_OBJECTS, _YOUNG_COLLECTIONS, _NEVER)
-        gc.enable()
-        self._loop.call_later(_FREEZE_SECONDS, self._settle)
-
-    def _settle(self) -> None:
-        """The one full collection of a start. Later than its first answers: it takes 10 ms."""
-        gc.collect()
         gc.freeze()
+        gc.enable()
         self._loop.call_later(_FREEZE_SECONDS, self._tick)
 
     def _tick(self) -> None:
