@@ -21,6 +21,7 @@ wall clock ends a session or stops one from ending. What is kept, or compared wi
 it means the same after a restart, and to whoever reads the log.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from tailrace_core.errors import TailraceError
@@ -34,6 +35,9 @@ class Record(NamedTuple):
 
     key: bytes
     value: bytes | None
+    decoded: Any = None
+    """What key and value say, for the shard that wrote them; equal to what it would read. None of a record that was
+    read from the log."""
 
 
 class Now(NamedTuple):
@@ -55,8 +59,8 @@ class Answer(NamedTuple):
 class Decision(NamedTuple):
     """Records to append, and the answers to hand out when everything appended so far is durable."""
 
-    records: tuple[Record, ...] = ()
-    answers: tuple[Answer, ...] = ()
+    records: Sequence[Record] = ()
+    answers: Sequence[Answer] = ()
 
 
 NOTHING = Decision()

@@ -126,6 +126,10 @@ class CommittedOffsets(NamedTuple):
     """One for each offset, in order."""
 
 
+ONE_COMMITTED: Final = CommittedOffsets((None,))
+"""The outcome of most commits: of one offset, without an error."""
+
+
 class FetchOffsets(NamedTuple):
     """Outcome: FetchedOffsets, also of a group that is not there."""
 

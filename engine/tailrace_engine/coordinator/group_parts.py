@@ -62,9 +62,9 @@ class Draft:
 
     def take(self) -> Decision:
         """The decision; the draft begins anew."""
-        decision = Decision(tuple(self.records), tuple(self.answers))
-        self.records.clear()
-        self.answers.clear()
+        decision = Decision(self.records, self.answers)
+        self.records = []
+        self.answers = []
         return decision
 
 

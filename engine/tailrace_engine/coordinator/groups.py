@@ -36,6 +36,7 @@ from tailrace_engine.coordinator.classic_group import ClassicGroup
 from tailrace_engine.coordinator.deadlines import NEVER, Deadline, Deadlines
 from tailrace_engine.coordinator.decision import Decision, Now, Record, Ticket
 from tailrace_engine.coordinator.group_messages import (
+    ONE_COMMITTED,
     CommitOffsets,
     CommittedOffsets,
     DeletedOffsets,
@@ -57,6 +58,7 @@ from tailrace_engine.coordinator.group_parts import EMPTY, Draft, GroupCounts, G
 from tailrace_engine.coordinator.offsets import GroupOffsets, commit_record, expiry_ms, nothing_committed
 from tailrace_engine.coordinator.records import (
     OffsetCommitKey,
+    OffsetCommitValue,
     group_metadata_key,
     offset_commit_key,
     read_group_metadata_key,
@@ -130,9 +132,16 @@ class GroupShard:
 
     def replay(self, record: Record) -> None:
         """See Shard. Raises DecodeError when a record of a known kind cannot be read."""
+        decoded = record.decoded
+        if decoded is not None:
+            self._replay_offset(decoded.key, decoded.value)
+            return
         offset_key = read_offset_commit_key(record.key)
         if offset_key is not None:
-            self._replay_offset(offset_key, record.value)
+            if record.value is None:
+                self._replay_tombstone(offset_key)
+            elif (value := read_offset_commit_value(record.value)) is not None:
+                self._replay_offset(offset_key, value)
             return
         group_key = read_group_metadata_key(record.key)
         if group_key is not None:
@@ -227,11 +236,11 @@ class GroupShard:
     # --- Offsets ---
 
     def _commit_offsets(self, request: CommitOffsets, ticket: Ticket, now: Now) -> None:
-        error = self._refusal_of_commit(request)
+        group = self._groups.get(request.group_id)
+        error = _refusal_of_commit(request, group)
         if error is not None:
             self._draft.answer(ticket, error)
             return
-        group = self._groups.get(request.group_id)
         if group is not None:
             group.members.touch(request.member_id, now)
         errors: list[TailraceError | None] = []
@@ -242,19 +251,7 @@ class GroupShard:
                 errors.append(None)
             else:
                 errors.append(record)
-        self._draft.answer(ticket, CommittedOffsets(tuple(errors)))
-
-    def _refusal_of_commit(self, request: CommitOffsets) -> TailraceError | None:
-        group = self._groups.get(request.group_id)
-        if group is not None:
-            if group.is_going:
-                return _is_going(request.group_id)
-            return group.members.refusal_of_commit(request.generation_id, request.member_id, request.group_instance_id)
-        if request.generation_id < 0:
-            return None
-        if request.missing_group_is_illegal_generation:
-            return IllegalGeneration(f"there is no group {request.group_id}")
-        return _not_found(request.group_id)
+        self._draft.answer(ticket, ONE_COMMITTED if errors == [None] else CommittedOffsets(tuple(errors)))
 
     def _fetch_offsets(self, request: FetchOffsets, ticket: Ticket, now: Now) -> None:
         group = self._groups.get(request.group_id)
@@ -349,15 +346,12 @@ class GroupShard:
 
     # --- What is kept ---
 
-    def _replay_offset(self, key: OffsetCommitKey, record_value: bytes | None) -> None:
-        if record_value is None:
-            group = self._groups.get(key.group)
-            if group is not None:
-                group.offsets.forget(key.topic, key.partition)
-            return
-        value = read_offset_commit_value(record_value)
-        if value is None:
-            return
+    def _replay_tombstone(self, key: OffsetCommitKey) -> None:
+        group = self._groups.get(key.group)
+        if group is not None:
+            group.offsets.forget(key.topic, key.partition)
+
+    def _replay_offset(self, key: OffsetCommitKey, value: OffsetCommitValue) -> None:
         group = self._group(key.group)
         group.offsets.put(key.topic, key.partition, value)
         own_expiry_ms = value.expire_timestamp
@@ -404,6 +398,18 @@ class GroupShard:
             return
         soonest_ms = now.wall_ms + self._options.offsets_retention_check_interval_ms
         self._looks.set(group.retention, max(soonest_ms, next_look_ms or 0))
+
+
+def _refusal_of_commit(request: CommitOffsets, group: _Group | None) -> TailraceError | None:
+    if group is not None:
+        if group.is_going:
+            return _is_going(request.group_id)
+        return group.members.refusal_of_commit(request.generation_id, request.member_id, request.group_instance_id)
+    if request.generation_id < 0:
+        return None
+    if request.missing_group_is_illegal_generation:
+        return IllegalGeneration(f"there is no group {request.group_id}")
+    return _not_found(request.group_id)
 
 
 def _is_going(group_id: str) -> CoordinatorLoadInProgress:

@@ -18,7 +18,7 @@ from tailrace_engine.coordinator.classic_group import ClassicGroup
 from tailrace_engine.coordinator.decision import Now, Record
 from tailrace_engine.coordinator.group_messages import CommitOffsets, FetchedOffset, OffsetToCommit
 from tailrace_engine.coordinator.group_parts import CONSUMER, EMPTY, STABLE, GroupCounts, GroupOptions
-from tailrace_engine.coordinator.records import OffsetCommitValue, offset_commit_key, offset_commit_value
+from tailrace_engine.coordinator.records import OffsetCommitValue, offset_commit_record
 
 _MINUTE_MS = 60_000
 
@@ -113,8 +113,7 @@ def commit_record(
         expire_timestamp=-1 if asked_ms == -1 else min(now.wall_ms + asked_ms, INT64_MAX),
         topic_id=offset.topic_id,
     )
-    key = offset_commit_key(request.group_id, offset.topic_name, offset.partition)
-    return Record(key, offset_commit_value(value))
+    return offset_commit_record(request.group_id, offset.topic_name, offset.partition, value)
 
 
 def expiry_ms(group: ClassicGroup, value: OffsetCommitValue, options: GroupOptions) -> int | None:

@@ -6,7 +6,8 @@ group, higher ones what later group protocols keep. Before a value it is the ver
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from tailrace_core.ids import TopicId
 from tailrace_core.schema.declare import Message, Struct, array, binary, f, int32, int64, string, uuid
@@ -15,6 +16,8 @@ from tailrace_engine.coordinator.decision import Record
 _OFFSET_KINDS: Final = (b"\x00\x01", b"\x00\x00")
 """The kind that is written, and its legacy."""
 _GROUP_KIND: Final = b"\x00\x02"
+_CACHED_LENGTH_MAX: Final = 64
+"""Keys with longer group ids are encoded anew each time, so that what is remembered stays within a few megabytes."""
 
 
 class OffsetCommitKey(Message, versions="0", flexible="none"):
@@ -32,6 +35,13 @@ class OffsetCommitValue(Message, versions="0-4", flexible="4+"):
     commit_timestamp: int = f(int64, "0+")
     expire_timestamp: int = f(int64, "1", default=-1, ignorable=True)
     topic_id: TopicId = f(uuid, "4+", tag=0, ignorable=True)
+
+
+class CommittedOffset(NamedTuple):
+    """The decoded form of the record of an offset."""
+
+    key: OffsetCommitKey
+    value: OffsetCommitValue
 
 
 class GroupMetadataKey(Message, versions="0", flexible="none"):
@@ -83,7 +93,15 @@ _decode_subscription = ConsumerProtocolSubscription.decoder(0)
 
 def offset_commit_key(group_id: str, topic_name: str, partition: int) -> bytes:
     """The key under which the offset of a group in a partition is kept."""
-    return _OFFSET_KINDS[0] + _encode_offset_key(OffsetCommitKey(group=group_id, topic=topic_name, partition=partition))
+    return _offset_key(group_id, topic_name, partition)[0]
+
+
+def _offset_key(group_id: str, topic_name: str, partition: int) -> tuple[bytes, OffsetCommitKey]:
+    key = OffsetCommitKey(group=group_id, topic=topic_name, partition=partition)
+    return _OFFSET_KINDS[0] + _encode_offset_key(key), key
+
+
+_cached_offset_key = lru_cache(maxsize=8_192)(_offset_key)
 
 
 def offset_commit_value(value: OffsetCommitValue) -> bytes:
@@ -92,6 +110,15 @@ def offset_commit_value(value: OffsetCommitValue) -> bytes:
     if value.expire_timestamp != -1:
         return b"\x00\x01" + _encode_legacy_offset_value(value)
     return b"\x00\x04" + _encode_offset_value(value)
+
+
+def offset_commit_record(group_id: str, topic_name: str, partition: int, value: OffsetCommitValue) -> Record:
+    """The record that keeps an offset. value is not changed any more."""
+    find = _cached_offset_key if len(group_id) <= _CACHED_LENGTH_MAX else _offset_key
+    encoded_key, key = find(group_id, topic_name, partition)
+    # Version 1 keeps neither leader epoch nor topic id: what is read back is not value.
+    decoded = CommittedOffset(key, value) if value.expire_timestamp == -1 else None
+    return Record(encoded_key, offset_commit_value(value), decoded)
 
 
 def group_metadata_key(group_id: str) -> bytes:

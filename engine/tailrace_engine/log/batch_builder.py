@@ -6,7 +6,7 @@ bound of the bytes it takes, so nothing is encoded twice.
 
 from collections.abc import Iterable
 from struct import Struct
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from crc32c import crc32c
 
@@ -14,6 +14,8 @@ from tailrace_core.batch import CRC_POSITION, CRC_START, HEADER, HEADER_BYTES, L
 
 RECORD_OVERHEAD_BYTES_MAX: Final = 23
 """What a record takes besides its key and value, at most: four varints of five bytes, and three single bytes."""
+KeyAndValue: TypeAlias = tuple[bytes, bytes | None, *tuple[Any, ...]]
+"""A record; None is a null value. What stands after the two is not looked at."""
 _CRC: Final = Struct(">I")
 
 
@@ -36,11 +38,12 @@ _TABLE_END: Final = len(_VARINTS)
 _NULL: Final = _varint(-1)
 
 
-def bytes_max(records: Iterable[tuple[bytes, bytes | None]]) -> int:
-    """How many bytes (key, value) records add to a batch at most."""
+def bytes_max(records: Iterable[KeyAndValue]) -> int:
+    """How many bytes the records add to a batch at most."""
     size = 0
-    for key, value in records:
-        size += len(key) + RECORD_OVERHEAD_BYTES_MAX
+    for record in records:
+        value = record[1]
+        size += len(record[0]) + RECORD_OVERHEAD_BYTES_MAX
         if value is not None:
             size += len(value)
     return size
@@ -57,12 +60,13 @@ class BatchBuilder:
         self.bytes_max = HEADER_BYTES
         """Of the batch so far."""
 
-    def add(self, records: Iterable[tuple[bytes, bytes | None]], added_bytes_max: int) -> None:
-        """Append (key, value) records; None is a null value. added_bytes_max is what bytes_max says of them."""
+    def add(self, records: Iterable[KeyAndValue], added_bytes_max: int) -> None:
+        """Append records. added_bytes_max is what bytes_max says of them."""
         varints, end = _VARINTS, _TABLE_END
         append = self._parts.append
         delta = self.record_count
-        for key, value in records:
+        for record in records:
+            key, value = record[0], record[1]
             key_size = len(key)
             # Attributes and timestamp delta are zero.
             head = b"\0\0%b%b%b" % (

@@ -14,7 +14,7 @@ the log by another owner.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final, Protocol
 
@@ -113,7 +113,9 @@ class ShardOwner:
             return
         host = self._host
         if request.__class__ in host.bulk_requests and (
-            host.in_flight_bytes > _BULK_IN_FLIGHT_BYTES_MAX or host.engine.wal.is_nearly_full()
+            host.in_flight_bytes > _BULK_IN_FLIGHT_BYTES_MAX
+            # What the loop's pass has put into the batch so far, the WAL does not know of anyway.
+            or (not self._batch.record_count and host.engine.wal.is_nearly_full())
         ):
             on_answer(CoordinatorNotAvailable("the log takes no more now"))
             return
@@ -166,7 +168,7 @@ class ShardOwner:
 
     # --- the log
 
-    def _add(self, records: tuple[Record, ...]) -> TailraceError | None:
+    def _add(self, records: Sequence[Record]) -> TailraceError | None:
         """Put a decision's records into the batch that is being made; what is told where no batch can hold them.
 
         They share a batch, so that all of them survive a crash or none does. Tombstones need not: what was decided to
@@ -193,7 +195,7 @@ class ShardOwner:
                 break
         return None
 
-    def _extend(self, records: tuple[Record, ...], size: int) -> None:
+    def _extend(self, records: Sequence[Record], size: int) -> None:
         batch = self._batch
         host = self._host
         if host.in_flight_bytes + size > limits.INTERNAL_TOPIC_IN_FLIGHT_BYTES_MAX:

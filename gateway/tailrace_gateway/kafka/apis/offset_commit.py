@@ -13,7 +13,7 @@ from typing import Final
 
 from tailrace_core.errors import TailraceError, UnknownTopicId, UnknownTopicOrPartition
 from tailrace_core.ids import TopicId
-from tailrace_engine.coordinator.group_messages import CommitOffsets, CommittedOffsets, OffsetToCommit
+from tailrace_engine.coordinator.group_messages import ONE_COMMITTED, CommitOffsets, CommittedOffsets, OffsetToCommit
 from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka.connection import Reply
 from tailrace_gateway.kafka.context import Services
@@ -41,13 +41,7 @@ class OffsetCommitReply(Reply):
 
     def on_answer(self, outcome: CommittedOffsets | TailraceError) -> None:
         topics = self.request.topics
-        if (
-            not self.refused
-            and len(topics) == 1
-            and len(topics[0].partitions) == 1
-            and not isinstance(outcome, TailraceError)
-            and outcome.errors[0] is None
-        ):
+        if outcome == ONE_COMMITTED and not self.refused and len(topics) == 1:
             topic = topics[0]
             partition = topic.partitions[0].partition_index
             self.send_parts([_one_success(self.route.version, topic.name, topic.topic_id, partition)])
