@@ -6,7 +6,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test fmt lint types sim fuzz fuzz-property soak compat compat-smoke bench bench-smoke docs wheel lock setup clean
+.PHONY: help serve test fmt lint types sim fuzz fuzz-property soak compat compat-full bench bench-smoke docs wheel lock setup clean
 
 help: ## list the words
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-13s %s\n", $$1, $$2 }'
@@ -70,13 +70,15 @@ fuzz-property: .venv/.dev ## look long for what breaks the property tests
 soak: .venv/.compat ## mixed load with restarts for long; what grew, lost or drifted (ARGS="--minutes 30 --write")
 	cd compat-tests && ../$(BIN)/python -m soak.run $(ARGS)
 
-compat: .venv/.compat ## run real clients, kills and power cuts against a real broker
-	compat-tests/setup.sh
-	cd compat-tests && ../$(BIN)/python -m pytest $(ARGS)
-
-compat-smoke: .venv/.compat ## the part of compat that every CI run does
+compat: .venv/.compat ## run real clients, kills and power cuts against a real broker: what every CI run does
 	compat-tests/setup.sh
 	cd compat-tests && ../$(BIN)/python -m pytest -m "not full" $(ARGS)
+
+compat-full: .venv/.compat ## all of compat (an hour), which renders compat-tests/MATRIX.md anew
+	compat-tests/setup.sh
+	cd compat-tests && ../$(BIN)/python -m pytest --outcomes ../docs/compat.json $(ARGS)
+	cd compat-tests && ../$(BIN)/python librdkafka/run.py --rounds 3 --json ../docs/compat-librdkafka.json
+	cd compat-tests && ../$(BIN)/python harness/report.py
 
 bench: .venv/.compat ## measure beside Apache Kafka and render the table and plot into docs/ (25 minutes)
 	$(BIN)/python bench/run.py $(ARGS)

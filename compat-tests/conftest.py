@@ -6,16 +6,21 @@ The shared broker is never restarted or paused; tests name their topics by the `
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clients.versions import client_versions
 from harness import wire
 from harness.kafka import Kafka
 from harness.process import RUNNING, Broker, Settings
+from harness.report import belongs
 from harness.tailrace import Tailrace
 
 StartBroker = Callable[..., Broker]
@@ -31,9 +36,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("TAILRACE_COMPAT_BOOTSTRAP"),
         help="HOST:PORT of a running broker; tests that kill or measure one are skipped",
     )
+    group.addoption("--outcomes", help="file for what MATRIX.md is rendered from")
     group.addoption(
         "--kills", type=int, default=int(os.environ.get("TAILRACE_COMPAT_KILLS", "20")), help="restarts after kill -9"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--outcomes"):
+        config.pluginmanager.register(Outcomes(config.getoption("--outcomes")))
+
+
+class Outcomes:
+    """Keeps what became of the tests that MATRIX.md counts, with what was tested."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path).absolute()
+        self._outcomes: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        is_told = report.when == "call" or report.outcome != "passed"
+        if is_told and belongs(report.nodeid) and self._outcomes.get(report.nodeid) != "failed":
+            self._outcomes[report.nodeid] = report.outcome
+
+    def pytest_sessionfinish(self) -> None:
+        revision = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+        kept = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "commit": subprocess.run(revision, check=True, capture_output=True, text=True).stdout.strip(),
+            "versions": client_versions(),
+            "outcomes": dict(sorted(self._outcomes.items())),
+        }
+        self._path.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from clients.drivers import OFFSET_UNKNOWN, Driver
 from harness.batches import Record
 from harness.kafka import class_path
+from harness.process import need
 
 PROGRAMS = Path(__file__).parent / "programs"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tailrace"
@@ -232,25 +233,31 @@ def _built(kind: str, command: Sequence[str]) -> Path:
     return target
 
 
+def _built_go() -> Path:
+    need("go")
+    return _built("go", ["go", "build", "-o", "bin/", "./..."]) / "bin"
+
+
 class FranzGo(External):
     name = "franz-go"
     assignors = ("range", "cooperative")
 
     def build(self) -> list[str]:
-        return [str(_built("go", ["go", "build", "-o", "bin/", "./..."]) / "bin" / "franz")]
+        return [str(_built_go() / "franz")]
 
 
 class Sarama(External):
     name = "sarama"
 
     def build(self) -> list[str]:
-        return [str(_built("go", ["go", "build", "-o", "bin/", "./..."]) / "bin" / "sarama")]
+        return [str(_built_go() / "sarama")]
 
 
 class Kafkajs(External):
     name = "kafkajs"
 
     def build(self) -> list[str]:
+        need("node", "npm")
         folder = _built("node", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         return ["node", str(folder / "kafkajs.mjs")]
 
@@ -262,6 +269,7 @@ class Java(External):
     assignors = ("range", "cooperative")
 
     def build(self) -> list[str]:
+        need("java", "javac")
         jars = class_path()
         folder = _built("java", ["javac", "-nowarn", "-cp", jars, "-d", ".", "Program.java"])
         return ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{folder}:{jars}", "Program"]

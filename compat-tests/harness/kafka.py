@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.process import HOST, Broker, Setting, Settings, free_port
+from harness.process import HOST, Broker, Setting, Settings, free_port, need
 
 VERSION = "4.3.1"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tailrace" / f"kafka-{VERSION}"
@@ -44,7 +44,9 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 def class_path() -> str:
     """The jars of Apache Kafka and what they need, fetched by Maven on first use and after a change of POM."""
     resolved = CACHE / f"classpath-{hashlib.sha256(POM.encode()).hexdigest()[:12]}.txt"
+    need("java")
     if not resolved.exists():
+        need("mvn")
         CACHE.mkdir(parents=True, exist_ok=True)
         (CACHE / "pom.xml").write_text(POM)
         subprocess.run(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
+
+import pytest
 
 from harness import wire
 
@@ -64,6 +67,17 @@ def poll(what: str, attempt: Callable[[], T | None], *, timeout: float = 30, eve
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout} s: {what}")
         time.sleep(every)
+
+
+def need(*programs: str) -> None:
+    """Skip the test where one of these programs is not installed; in CI that is a failure."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if not missing:
+        return
+    text = f"not installed: {', '.join(missing)}"
+    if os.environ.get("CI"):
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
 
 
 def free_port() -> int:

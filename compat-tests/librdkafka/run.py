@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness.kafka import Kafka
 from harness.tailrace import Tailrace
-from librdkafka.suite import SETTINGS, TIMEOUT, built_runner, read_tests, run_test
+from librdkafka.suite import HERE, SETTINGS, TIMEOUT, built_runner, read_tests, run_test
 
 
 def main() -> int:
@@ -51,7 +54,16 @@ def main() -> int:
     flaky = [number for number, each in outcomes.items() if len({code == 0 for code, _ in each}) > 1]
     print(f"{len(passed)} of {len(numbers)} pass in every round; flaky: {', '.join(flaky) or 'none'}; logs in {logs}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(outcomes, indent=1) + "\n")
+        revision = ["git", "-C", str(HERE), "rev-parse", "--short=12", "HEAD"]
+        kept = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "commit": subprocess.run(revision, check=True, capture_output=True, text=True).stdout.strip(),
+            "system": arguments.system,
+            "exit_code_and_seconds_of_each_round": {
+                number: [[code, round(seconds, 1)] for code, seconds in each] for number, each in outcomes.items()
+            },
+        }
+        arguments.json.write_text(re.sub(r"\n {3,}|\n {2}(?=\])", " ", json.dumps(kept, indent=1)) + "\n")
     broken = [number for number in numbers if number in allowed and number not in passed]
     unlisted = [number for number in passed if number not in allowed]
     if broken:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from harness.process import Broker
-from librdkafka.suite import SETTINGS, TIMEOUT, Allowed, built_runner, read_tests, run_test
+from librdkafka.suite import SETTINGS, TIMEOUT, Listed, built_runner, read_tests, run_test
 
 QUICK_SECONDS = 3
-"""Tests that take Apache Kafka no longer than this are part of the smoke run."""
+"""Tests that take no longer are part of the smoke run."""
 
 ALLOWED = read_tests("tests.allow")
 
@@ -26,11 +26,11 @@ def suite_broker(start_broker, tmp_path_factory: pytest.TempPathFactory) -> Brok
 
 @pytest.mark.parametrize(
     "test",
-    [pytest.param(test, marks=() if test.kafka_seconds <= QUICK_SECONDS else (pytest.mark.full,)) for test in ALLOWED],
+    [pytest.param(test, marks=() if test.seconds <= QUICK_SECONDS else (pytest.mark.full,)) for test in ALLOWED],
     ids=lambda test: test.number,
 )
 @pytest.mark.timeout(TIMEOUT + 20)
-def test_of_librdkafka_passes(test: Allowed, suite_broker: Broker, tmp_path: Path) -> None:
+def test_of_librdkafka_passes(test: Listed, suite_broker: Broker, tmp_path: Path) -> None:
     outcome = run_test(test.number, suite_broker.bootstrap, tmp_path, TIMEOUT)
     if outcome.exit_code != 0:
         end = outcome.log.read_text(errors="replace")[-6000:]
