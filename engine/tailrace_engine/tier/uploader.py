@@ -22,7 +22,7 @@ from tailrace_engine.runtime import snapshot
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.partition import Partition
 from tailrace_engine.tier.registrar import BACK_OFF_SECONDS, NewObject, Registrar, until_known
-from tailrace_engine.tier.writer import BuiltObject, SectionWriter, build_object
+from tailrace_engine.tier.writer import BuiltObject, SectionWriter, build_in_steps
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ _CHECK_SECONDS: Final = 1.0
 _SLICE_BATCHES: Final = 128
 _SLICE_BYTES: Final = 512 << 10
 """What is collected before the loop gets its turn."""
+_STEP_EXTENTS: Final = 64
+"""What is released before it gets its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,11 @@ class Uploader:
         if not sections:
             return progress
         new = await self.registrar.new_object()
-        built = build_object(new.header, sections)
+        built = None
+        for built in build_in_steps(new.header, sections):
+            if built is None:
+                await asyncio.sleep(0)
+        assert built is not None
         await self.registrar.put(new, lambda: self._store.put(new.key, built.parts))
         return await self._commit(new, built)
 
@@ -249,7 +255,9 @@ class Uploader:
         result = await until_known(lambda: self._membership.commit_object(stored, self._clock.now_ms()))
         progress = False
         refused = {(each.extent.topic_id, each.extent.partition): each.reason for each in result.refused}
-        for extent in built.extents:
+        for number, extent in enumerate(built.extents):
+            if number % _STEP_EXTENTS == _STEP_EXTENTS - 1:
+                await asyncio.sleep(0)
             reason = refused.get((extent.topic_id, extent.partition))
             if reason is None or reason is RefusalReason.UNKNOWN_PARTITION:
                 progress = True

@@ -12,7 +12,7 @@ from tailrace_core.errors import DataCorrupt, FormatTooNew
 from tailrace_core.ids import TopicPartition
 from tailrace_engine.tier import layout
 from tailrace_engine.tier.layout import Footer, ObjectHeader
-from tailrace_engine.tier.writer import BuiltObject, RawBatch, SectionWriter, build_object
+from tailrace_engine.tier.writer import BuiltObject, RawBatch, SectionWriter, build_in_steps, build_object
 
 WHO = ObjectHeader(bytes(range(16)), 3, 77, 12)
 
@@ -157,3 +157,21 @@ def test_a_cut_anywhere_is_noticed_and_names_the_object(
             read_everything(data[:cut], len(data))
         with pytest.raises((DataCorrupt, FormatTooNew), match="object o"):
             read_everything(data[:cut], cut)
+
+
+def test_an_object_of_many_partitions_is_built_in_steps() -> None:
+    sections = []
+    for partition in range(300):
+        section = SectionWriter(bytes(16), partition, 9, [(5, 0)], b"snapshot of %d" % partition)
+        section.add([batch(0, 1, 1, 10)])
+        sections.append(section)
+    *steps, built = build_in_steps(WHO, sections)
+    assert len(steps) >= 4
+    assert steps == [None] * len(steps)
+    assert built is not None
+    data = stored(built)
+    footer = footer_of(data)
+    assert [extent.partition for extent in footer.extents] == [*range(300)]
+    end = footer.snapshots_position + footer.snapshots_length
+    snapshots = layout.parse_snapshots("o", data[footer.snapshots_position : end])
+    assert snapshots[TopicPartition(bytes(16), 299)] == b"snapshot of 299"

@@ -54,6 +54,8 @@ from tailrace_gateway.kafka.schema.messages.fetch import (
 _READ_COMMITTED: Final = 1
 _EMPTY: Final = b""
 _NOTHING_WAIT_MS: Final = 500
+_COLD_TURN_PARTITIONS: Final = 16
+"""Cold partitions after which the loop gets its turn: what is in the cold cache is read without a wait."""
 _SESSIONS_FROM: Final = 7
 _IDS_FROM: Final = 13
 
@@ -269,7 +271,9 @@ class FetchReply(Reply):
     async def _read_cold(self, response: FetchResponse, total: int) -> None:
         """The partitions whose data is not in memory, in their order, until the response is full."""
         try:
-            for partition, ask, data in self.cold:
+            for number, (partition, ask, data) in enumerate(self.cold):
+                if number % _COLD_TURN_PARTITIONS == _COLD_TURN_PARTITIONS - 1:
+                    await asyncio.sleep(0)
                 limit = min(ask.partition_max_bytes, self.max_bytes - total)
                 if self.done or (limit <= 0 and total):
                     break
