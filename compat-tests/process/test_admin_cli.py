@@ -227,7 +227,7 @@ def test_configs_are_changed_and_their_sources_told(command: Command) -> None:
         ["retention.ms", "7000"],
     ]
     docs = command.done("configs", "describe", "topics", "conf", "retention.ms", "--docs")
-    assert "DEFAULT_CONFIG: log.retention.hours=168" in docs
+    assert "DYNAMIC_TOPIC_CONFIG: retention.ms=7000" in docs
     command.done("configs", "alter", "topics", "conf", "--delete", "retention.ms", "--dry-run")
     assert "7000" in command.done("configs", "describe", "topics", "conf")
     command.done("configs", "alter", "brokers", "default", "--set", "log.retention.ms=99000")

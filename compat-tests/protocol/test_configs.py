@@ -137,6 +137,15 @@ def test_a_topic_is_described_in_every_version(connection: wire.Connection, topi
         assert all(one.documentation for one in result.configs)
 
 
+def test_a_topics_synonyms_are_what_the_brokers_first_name_says(connection: wire.Connection, topic_name: str) -> None:
+    topic = connection.create_usable_topic(topic_name, configs={"retention.ms": "9000000"})
+    assert said(connection, TOPIC, topic, "retention.ms") == [("retention.ms", "9000000", 1)]
+    assert said(connection, TOPIC, topic, "segment.bytes") == [("log.segment.bytes", "1073741824", 5)]
+    for name in ("flush.ms", "segment.ms", "segment.jitter.ms"):
+        found = config(connection, TOPIC, topic, name)
+        assert (found.config_source, found.synonyms) == (DEFAULT, ())
+
+
 def test_what_is_not_asked_for_is_left_out(connection: wire.Connection, topic: str) -> None:
     found = config(connection, TOPIC, topic, "retention.ms", synonyms=False)
     assert (found.synonyms, found.documentation) == ((), None)

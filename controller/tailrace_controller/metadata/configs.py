@@ -50,6 +50,11 @@ def _in_units_of(definition: ConfigDefinition, synonym: ConfigSynonym) -> str:
     return definition.shown(synonym.value)
 
 
+def _told_under(name: str, synonyms: Sequence[ConfigSynonym]) -> tuple[ConfigSynonym, ...]:
+    """As in Kafka: what only other names of the broker's config say, as hours do for ms, is in force, but not told."""
+    return tuple(dropwhile(lambda one: one.name != name, synonyms))
+
+
 class ConfigRules:
     """Everything that is in force beside the topics' and groups' own values. Immutable.
 
@@ -115,22 +120,20 @@ class ConfigRules:
             derived = self._synonyms(definition.broker_names)
             if resource_type is ResourceType.GROUP and not derived:
                 derived = (ConfigSynonym(name, definition.default or "", ConfigSource.DEFAULT),)
+            told = _told_under(definition.broker_names[0], derived) if definition.broker_names else derived
             if name in overrides:
                 value: str | None = definition.shown(overrides[name])
-                synonyms = (ConfigSynonym(name, value or "", source), *derived)
-                entries.append(ConfigEntry(name, value, source, synonyms))
-            elif derived:
-                entries.append(ConfigEntry(name, _in_units_of(definition, derived[0]), derived[0].source, derived))
+                told = (ConfigSynonym(name, value or "", source), *told)
             else:
-                entries.append(ConfigEntry(name, definition.default, ConfigSource.DEFAULT))
+                value = _in_units_of(definition, derived[0]) if derived else definition.default
+            entries.append(ConfigEntry(name, value, told[0].source if told else ConfigSource.DEFAULT, told))
         return tuple(entries)
 
     def broker_entries(self) -> tuple[ConfigEntry, ...]:
         """All configs of this broker in force, by name."""
         entries = []
         for name, definition in definitions(ResourceType.BROKER).items():
-            # As in Kafka: what only another name of the config says is not this one's value.
-            synonyms = tuple(dropwhile(lambda one: one.name != name, self._synonyms(definition.broker_names)))  # noqa: B023
+            synonyms = _told_under(name, self._synonyms(definition.broker_names))
             if synonyms:
                 entries.append(ConfigEntry(name, synonyms[0].value, synonyms[0].source, synonyms))
             else:

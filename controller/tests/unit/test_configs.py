@@ -127,8 +127,17 @@ def test_the_layers_go_before_each_other_and_all_of_them_are_told():
 def test_milliseconds_go_before_minutes_before_hours(static, retention_ms):
     rules = ConfigRules(static)
     assert rules.without_overrides.retention_ms == retention_ms
+    assert entry(rules.topic_entries({}), "retention.ms").value == str(retention_ms)
+
+
+def test_a_topics_config_tells_what_the_brokers_first_name_says():
+    rules = ConfigRules({"log.retention.hours": "2"})
     found = entry(rules.topic_entries({}), "retention.ms")
-    assert (found.value, found.source) == (str(retention_ms), ConfigSource.STATIC_BROKER)
+    assert (found.value, found.source, found.synonyms) == ("7200000", ConfigSource.DEFAULT, ())
+    for name in ("flush.ms", "segment.ms", "segment.jitter.ms"):
+        assert entry(rules.topic_entries({}), name).synonyms == ()
+    own = entry(rules.topic_entries({"retention.ms": "3"}), "retention.ms")
+    assert [(one.name, one.value) for one in own.synonyms] == [("retention.ms", "3")]
 
 
 def test_a_brokers_config_tells_only_what_its_own_name_says_first():
