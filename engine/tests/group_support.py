@@ -71,7 +71,7 @@ class Groups:
 
     def _take(self, decision: Decision) -> None:
         for record in decision.records:
-            self.log.append(record)
+            self.log.append(Record(record.key, record.value))
             self.shard.replay(record)
         for ticket, outcome in decision.answers:
             assert isinstance(ticket, int)

@@ -34,8 +34,8 @@ class Sink:
     def __init__(self) -> None:
         self.responses = 0
 
-    def write(self, data: bytes, /) -> None:
-        assert data[-2:] == b"\0\0", "no error"
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
+        assert bytes(data[-2:]) == b"\0\0", "no error"
         self.responses += len(data) // RESPONSE_BYTES
 
     def writelines(self, parts: list[Any], /) -> None:
@@ -89,7 +89,7 @@ async def measure(rounds: int = 200, profile: cProfile.Profile | None = None) ->
             frame = commit_frame(b"group-%d" % (number % GROUPS), b"bench", number, 1)
             connections.append((Connection(broker.server, sink, inbox, "PLAINTEXT", "bench"), inbox, frame))
         best = {"start": 1e9, "append": 1e9, "complete": 1e9}
-        for number in range(5):
+        for _ in range(5):
             spent = dict.fromkeys(best, 0.0)
             for _ in range(rounds):
                 if profile is not None:

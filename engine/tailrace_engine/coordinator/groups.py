@@ -134,7 +134,7 @@ class GroupShard:
         """See Shard. Raises DecodeError when a record of a known kind cannot be read."""
         decoded = record.decoded
         if decoded is not None:
-            self._replay_offset(decoded.key, decoded.value)
+            self._replay_offset(*decoded)
             return
         offset_key = read_offset_commit_key(record.key)
         if offset_key is not None:

@@ -7,15 +7,18 @@ group, higher ones what later group protocols keep. Before a value it is the ver
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, NamedTuple
+from struct import Struct as Layout
+from typing import Final
 
-from tailrace_core.ids import TopicId
+from tailrace_core.ids import NO_TOPIC_ID, TopicId
 from tailrace_core.schema.declare import Message, Struct, array, binary, f, int32, int64, string, uuid
 from tailrace_engine.coordinator.decision import Record
 
 _OFFSET_KINDS: Final = (b"\x00\x01", b"\x00\x00")
 """The kind that is written, and its legacy."""
 _GROUP_KIND: Final = b"\x00\x02"
+_BARE_VALUE: Final = Layout(">hqiBqBBB16s")
+"""Version 4 of an offset's value without metadata, as nearly all are: an empty string, one tag of 16 bytes."""
 _CACHED_LENGTH_MAX: Final = 64
 """Keys with longer group ids are encoded anew each time, so that what is remembered stays within a few megabytes."""
 
@@ -35,13 +38,6 @@ class OffsetCommitValue(Message, versions="0-4", flexible="4+"):
     commit_timestamp: int = f(int64, "0+")
     expire_timestamp: int = f(int64, "1", default=-1, ignorable=True)
     topic_id: TopicId = f(uuid, "4+", tag=0, ignorable=True)
-
-
-class CommittedOffset(NamedTuple):
-    """The decoded form of the record of an offset."""
-
-    key: OffsetCommitKey
-    value: OffsetCommitValue
 
 
 class GroupMetadataKey(Message, versions="0", flexible="none"):
@@ -109,15 +105,19 @@ def offset_commit_value(value: OffsetCommitValue) -> bytes:
     a place for it."""
     if value.expire_timestamp != -1:
         return b"\x00\x01" + _encode_legacy_offset_value(value)
+    if value.metadata == "" and value.topic_id != NO_TOPIC_ID:
+        return _BARE_VALUE.pack(
+            4, value.offset, value.leader_epoch, 1, value.commit_timestamp, 1, 0, 16, value.topic_id
+        )
     return b"\x00\x04" + _encode_offset_value(value)
 
 
 def offset_commit_record(group_id: str, topic_name: str, partition: int, value: OffsetCommitValue) -> Record:
-    """The record that keeps an offset. value is not changed any more."""
+    """The record that keeps an offset, with (key, value) as its decoded form. value is not changed any more."""
     find = _cached_offset_key if len(group_id) <= _CACHED_LENGTH_MAX else _offset_key
     encoded_key, key = find(group_id, topic_name, partition)
     # Version 1 keeps neither leader epoch nor topic id: what is read back is not value.
-    decoded = CommittedOffset(key, value) if value.expire_timestamp == -1 else None
+    decoded = (key, value) if value.expire_timestamp == -1 else None
     return Record(encoded_key, offset_commit_value(value), decoded)
 
 

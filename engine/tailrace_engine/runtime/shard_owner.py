@@ -177,9 +177,11 @@ class ShardOwner:
         configs = self.partition.configs
         limit = min(configs.max_message_bytes, configs.segment_bytes)
         size = bytes_max(records)
+        if self._batch.bytes_max + size <= limit:
+            self._extend(records, size)
+            return None
         if HEADER_BYTES + size <= limit:
-            if self._batch.bytes_max + size > limit:
-                self._append()
+            self._append()
             if not self.closed:
                 self._extend(records, size)
             return None
@@ -234,7 +236,10 @@ class ShardOwner:
         size, answers = self._in_flight.popleft()
         self._host.in_flight_bytes -= size
         for ticket, outcome in answers:
-            _give(ticket, outcome)
+            try:
+                ticket.on_answer(outcome)
+            except Exception:
+                logger.exception("an answer failed")  # its bug is not the others'
 
     def on_append_failed(self, ordinal: int, error: TailraceError) -> None:
         self.close(str(error))

@@ -337,7 +337,9 @@ class GroupsMachine(RuleBasedStateMachine):
                 shard.replay(record)
             self.groups.shard = shard
             loaded = self.described()
+            offsets = self.groups.call(FetchOffsets(GROUP, None, -1, None))
             self.groups.shard = lost
+            assert offsets == self.groups.call(FetchOffsets(GROUP, None, -1, None))
             # Of a group that never had a generation or an offset nothing is kept.
             assert loaded == described or (loaded is None and not self.offsets and not self.kept_generation_id)
 

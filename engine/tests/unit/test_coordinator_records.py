@@ -99,6 +99,16 @@ def test_kafkas_records_are_read() -> None:
     assert (new.protocol_type, new.generation, new.protocol, new.leader, new.members) == ("", 0, None, None, [])
 
 
+@pytest.mark.parametrize("metadata", ["", "text"])
+@pytest.mark.parametrize("topic_id", [TOPIC_ID, bytes(16)])
+@pytest.mark.parametrize("number", [0, -1, (1 << 31) - 1])
+def test_an_offset_is_written_as_it_is_declared(metadata: str, topic_id: bytes, number: int) -> None:
+    value = OffsetCommitValue(
+        offset=number, leader_epoch=number, metadata=metadata, commit_timestamp=number, topic_id=topic_id
+    )
+    assert offset_commit_value(value) == b"\x00\x04" + encode_by_reference(OffsetCommitValue, 4, value)
+
+
 @pytest.mark.parametrize("version", OffsetCommitValue.versions)
 def test_every_version_of_an_offset_is_read(version: int) -> None:
     value = kafkas_offset(7, 3, "text", 1_700_000_000_000)
