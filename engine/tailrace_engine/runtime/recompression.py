@@ -58,9 +58,11 @@ class _Later:
 
     def append(self, engine: "Engine") -> None:
         """It is this batch's turn."""
+        if self.error is not None:
+            # Not raised: its traceback would hold this batch, and the batch it, until a full collection.
+            self._refuse(self.error)
+            return
         try:
-            if self.error is not None:
-                raise self.error
             base_offset, append_time_ms = engine.append(
                 self.partition, memoryview(self.batch), self, self.ordinal, is_recompressed=True
             )

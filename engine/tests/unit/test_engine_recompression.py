@@ -1,6 +1,7 @@
 """Topics with a compression.type of their own."""
 
 import asyncio
+import gc
 import threading
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,35 @@ def test_a_decompression_bomb_is_too_large(tmp_path: Path, compression: str) -> 
                 node.append(partition, make_batch([NOW_MS], bytes(2 << 20), compression=compression), waiter)
                 await until(lambda: waiter.failures)
             assert isinstance(waiter.failures[0][1], MessageTooLarge)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "configs",
+    [
+        {"compression_type": "uncompressed", "max_message_bytes": "5000"},
+        {"compression_type": "snappy", "max_message_bytes": "300"},
+        {"cleanup_policy": "compact"},
+        {"compression_type": "snappy"},
+    ],
+)
+def test_a_batch_that_was_looked_into_is_gone_without_the_collector(tmp_path: Path, configs: dict[str, str]) -> None:
+    """It never looks at what is older than a second: a refusal's frames, and what they hold, would stay."""
+
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition(**configs)
+            waiter = Acks()
+            gc.collect()
+            gc.disable()
+            try:
+                node.append(partition, make_batch([NOW_MS] * 2, LARGE, compression="zstd"), waiter)
+                await until(lambda: waiter.durable or waiter.failures)
+                waiter.failures.clear()
+                assert not [each for each in gc.get_objects() if isinstance(each, recompression._Later)]
+            finally:
+                gc.enable()
 
     asyncio.run(run())
 
