@@ -165,6 +165,10 @@ class External(Driver):
         """Commit all that the member was given."""
         self.call("commit", member=member)
 
+    def seek(self, member: int, topic: str, partition: int, offset: int) -> None:
+        """Go on with one of the member's partitions from this offset."""
+        self.call("seek", member=member, topic=topic, partition=partition, offset=offset)
+
     def leave(self, member: int) -> None:
         self.call("leave", member=member, leave=True)
 
@@ -248,6 +252,7 @@ class FranzGo(External):
 
 class Sarama(External):
     name = "sarama"
+    lacks = frozenset({"seek in a group"})
 
     def build(self) -> list[str]:
         return [str(_built_go() / "sarama")]
@@ -255,6 +260,7 @@ class Sarama(External):
 
 class Kafkajs(External):
     name = "kafkajs"
+    lacks = frozenset({"static members"})
 
     def build(self) -> list[str]:
         need("node", "npm")

@@ -25,6 +25,11 @@ every_program_and_strategy = pytest.mark.parametrize(
 )
 
 
+def every_program_with(ability: str) -> pytest.MarkDecorator:
+    able = [program for program in EXTERNAL if ability not in program.lacks]
+    return pytest.mark.parametrize("program", able, ids=lambda program: program.name)
+
+
 @pytest.fixture
 def topic(connection: wire.Connection, topic_name: str) -> str:
     """A topic with the same records in each partition."""
@@ -112,6 +117,48 @@ def test_members_share_the_work_and_go_on_from_what_was_committed(
     until("the one that stays has everything", first, condition=lambda: first.assigned == ALL)
     first.leave()
     poll("the group is empty", lambda: program.group_state(broker.bootstrap, topic) == ("empty", 0), every=0.1)
+
+
+@every_program_with("static members")
+def test_a_static_member_that_comes_back_has_its_share(
+    broker: Broker, connection: wire.Connection, topic: str, program: External
+) -> None:
+    group = Group(connection, topic)
+    one = Watched(program, broker, topic, instance="one")
+    two = Watched(program, broker, topic, instance="two")
+    until(
+        "both have their share",
+        one,
+        two,
+        condition=lambda: (
+            len(one.assigned) == len(two.assigned) == PARTITIONS // 2 and one.assigned | two.assigned == ALL
+        ),
+    )
+    poll("nothing moves any more", lambda: group.state() == "Stable", timeout=JOINS_SECONDS)
+    before = {each.group_instance_id: each.member_id for each in group.describe().members}
+    share = two.assigned
+    two.leave()
+    assert (group.state(), len(group.describe().members)) == ("Stable", 2), "a static member stays when it closes"
+    again = Watched(program, broker, topic, instance="two")
+    until("it has its share again", one, again, condition=lambda: again.assigned == share)
+    after = {each.group_instance_id: each.member_id for each in group.describe().members}
+    assert after["one"] == before["one"]
+    assert after["two"] != before["two"]
+    assert one.assigned == ALL - share
+    again.leave()
+    one.leave()
+
+
+@every_program_with("seek in a group")
+def test_members_of_programs_seek(broker: Broker, topic: str, program: External) -> None:
+    member = Watched(program, broker, topic)
+    until("everything is read", member, condition=lambda: sorted(member.read) == sorted(everything()))
+    for start in (7, 0):
+        member.read.clear()
+        program.seek(member.number, topic, 2, start)
+        again = [(2, offset) for offset in range(start, RECORDS)]
+        until("the end is read again", member, condition=lambda again=again: member.read == again)
+    member.leave()
 
 
 @every_program

@@ -72,8 +72,11 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "test_balanced_consumers_share_a_topic_commit_and_hand_over",
         "test_a_group_of_the_console_consumer_goes_on_where_it_was",
     ),
-    "groups: seek": ("test_members_seek",),
-    "groups: static members": ("test_a_static_member_that_comes_back_disturbs_nobody",),
+    "groups: seek": ("test_members_seek", "test_members_of_programs_seek"),
+    "groups: static members": (
+        "test_a_static_member_that_comes_back_disturbs_nobody",
+        "test_a_static_member_that_comes_back_has_its_share",
+    ),
     "groups: a killed broker": ("test_members_go_on_after_the_broker_was_killed",),
     "groups: listed, described, offsets set, deleted": (
         "test_offsets_of_a_group_are_set_read_and_deleted",

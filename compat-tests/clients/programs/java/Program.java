@@ -18,6 +18,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
@@ -131,6 +132,10 @@ public class Program {
                 return null;
             case "poll":
                 return MEMBERS.get(request.get("member").asInt()).polled();
+            case "seek":
+                MEMBERS.get(request.get("member").asInt()).onItsThread(
+                    consumer -> consumer.seek(place, request.get("offset").asLong()));
+                return null;
             case "commit":
                 MEMBERS.get(request.get("member").asInt()).commit();
                 return null;
@@ -277,7 +282,7 @@ public class Program {
         final List<ObjectNode> records = new ArrayList<>();
         final Map<TopicPartition, OffsetAndMetadata> next = new HashMap<>();
         volatile boolean stopping;
-        boolean commitAsked;
+        Consumer<KafkaConsumer<byte[], byte[]>> asked;
         Exception failure;
 
         Member(JsonNode request) {
@@ -316,14 +321,14 @@ public class Program {
                         next.put(new TopicPartition(record.topic(), record.partition()),
                             new OffsetAndMetadata(record.offset() + 1));
                     }
-                    if (commitAsked) {
+                    if (asked != null) {
                         failure = null;
                         try {
-                            consumer.commitSync(new HashMap<>(next));
+                            asked.accept(consumer);
                         } catch (Exception error) {
                             failure = error;
                         }
-                        commitAsked = false;
+                        asked = null;
                         notifyAll();
                     }
                 }
@@ -343,9 +348,14 @@ public class Program {
             return answer;
         }
 
-        synchronized void commit() throws Exception {
-            commitAsked = true;
-            while (commitAsked) {
+        void commit() throws Exception {
+            onItsThread(consumer -> consumer.commitSync(new HashMap<>(next)));
+        }
+
+        /** Between two polls. */
+        synchronized void onItsThread(Consumer<KafkaConsumer<byte[], byte[]>> work) throws Exception {
+            asked = work;
+            while (asked != null) {
                 wait(TIMEOUT_MS);
             }
             if (failure != null) {

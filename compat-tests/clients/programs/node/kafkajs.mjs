@@ -252,6 +252,11 @@ const operations = {
     );
     return null;
   },
+  async seek(request) {
+    const { topic, partition, offset } = request;
+    members.get(request.member).consumer.seek({ topic, partition, offset: String(offset) });
+    return null;
+  },
   async leave(request) {
     const { consumer } = members.get(request.member);
     members.delete(request.member);

@@ -29,6 +29,7 @@ func main() {
 		"join":              join,
 		"poll":              poll,
 		"commit":            commit,
+		"seek":              seek,
 		"leave":             leave,
 		"committed":         committed,
 		"groups":            groups,
@@ -365,6 +366,13 @@ func commit(request *line.Request) (any, error) {
 	asked.last = nil
 	asked.lock.Unlock()
 	return nil, asked.client.CommitRecords(ctx, last...)
+}
+
+func seek(request *line.Request) (any, error) {
+	members[request.Member].client.SetOffsets(map[string]map[int32]kgo.EpochOffset{
+		request.Topic: {request.Partition: {Epoch: -1, Offset: request.Offset}},
+	})
+	return nil, nil
 }
 
 func leave(request *line.Request) (any, error) {
