@@ -15,6 +15,12 @@ class WalOptions:
     sync_interval_ms: int = 50
     segment_bytes: int = 64 << 20
     capacity_bytes: int = 8 << 30
+    bulk_bytes: int = 256 << 10
+    """With so much queued, a second group goes out while the first is under way."""
+    now_bytes_max: int = 64 << 10
+    """sync=interval: groups up to this are written on the loop's thread."""
+    unsynced_bytes_max: int = 8 << 20
+    """sync=interval: with so much, a sync does not wait for its time, and no group is written on the loop's thread."""
 
     def check(self) -> None:
         """Raises InvalidSettings for sizes that cannot work."""

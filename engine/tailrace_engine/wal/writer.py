@@ -52,11 +52,6 @@ __all__ = ["Wal", "WalOptions"]
 GROUP_BYTES_MAX: Final = 4 << 20
 _BUFFERS: Final = 3
 """Two groups under way and one that waits for the room of a new segment's header write."""
-_BULK_BYTES: Final = 256 << 10
-"""With so much queued, a second group goes out while the first is under way."""
-_NOW_BYTES: Final = 64 << 10
-"""wal.sync=interval: groups up to this are written on the loop's thread."""
-_UNSYNCED_BYTES_MAX: Final = 8 << 20
 _CLAIM_SECONDS: Final = 1.0
 """After so long without a group, an empty one states that the last groups are durable, so that damage to them is
 seen."""
@@ -169,6 +164,9 @@ class Wal:
         self._disk = disk
         self._immediate = disk.immediate
         self._options = options
+        self._bulk_bytes = options.bulk_bytes
+        self._now_bytes_max = options.now_bytes_max
+        self._unsynced_bytes_max = options.unsynced_bytes_max
         self._loop = loop
         self._clock = clock
         self._on_durable = on_durable
@@ -306,7 +304,7 @@ class Wal:
         self._kicked = False
         under_way = self._under_way
         while self._pending and self.fenced is None:
-            if under_way and (len(under_way) >= 2 or self.queued_bytes < _BULK_BYTES):
+            if under_way and (len(under_way) >= 2 or self.queued_bytes < self._bulk_bytes):
                 break
             if not self._form(self._pending):
                 break
@@ -464,7 +462,11 @@ class Wal:
             self._unsynced_bytes += length
             if self._sync_timer is None:
                 self._sync_timer = self._loop.call_later(self._options.sync_interval_ms / 1000, self._on_sync_timer)
-            if not self._under_way and length <= _NOW_BYTES and self._unsynced_bytes < _UNSYNCED_BYTES_MAX:
+            if (
+                not self._under_way
+                and length <= self._now_bytes_max
+                and self._unsynced_bytes < self._unsynced_bytes_max
+            ):
                 self._under_way.append(group)
                 try:
                     self._disk.write_now(number, buffer.view[:length], position)
@@ -485,7 +487,7 @@ class Wal:
         if not self._immediate and group.buffer is not None:
             self._count_sync(self._clock.monotonic() - group.started)
         self._complete(group)
-        if self._immediate and self._unsynced_bytes >= _UNSYNCED_BYTES_MAX:
+        if self._immediate and self._unsynced_bytes >= self._unsynced_bytes_max:
             self._start_sync()
         self._commit()
 
@@ -585,7 +587,7 @@ class Wal:
             if covers_header:
                 self._header_busy = False
                 self._kick()
-            if self._header_unsynced or self._unsynced_bytes >= _UNSYNCED_BYTES_MAX:
+            if self._header_unsynced or self._unsynced_bytes >= self._unsynced_bytes_max:
                 self._start_sync()
             elif self._unsynced_bytes and self._sync_timer is None:
                 self._sync_timer = self._loop.call_later(self._options.sync_interval_ms / 1000, self._on_sync_timer)

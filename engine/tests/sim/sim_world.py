@@ -79,6 +79,9 @@ class World:
         self.entropy = SeededEntropy(random.getrandbits(32))
         self.sync = random.choice(["always", "always", "always", "interval"])
         segment_bytes = 64 * KIB
+        # By the product's own bounds all groups here are small: one at a time, in interval mode written at once.
+        large_groups = {"bulk_bytes": 4 * KIB, "now_bytes_max": 4 * KIB, "unsynced_bytes_max": 32 * KIB}
+        group_bounds = large_groups if random.random() < 0.5 else {}
         self.options = StorageOptions(
             hot_bytes=random.choice([6, 20, 60]) * KIB,
             tier=TierReaderOptions(
@@ -95,6 +98,7 @@ class World:
                 self.sync,
                 segment_bytes=segment_bytes,
                 capacity_bytes=random.choice([3, 4, 8]) * segment_bytes,
+                **group_bounds,
             ),
             upload=UploadOptions(random.choice([4, 16, 64]) * KIB, random.choice([300, 2_000]), 0.75),
             retention=RetentionOptions(random.choice([500, 3_000]), random.choice([1_000, 5_000]), GRACE_MS, 10**11),

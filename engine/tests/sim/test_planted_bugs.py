@@ -64,6 +64,18 @@ def test_acknowledging_before_the_sync_is_found(monkeypatch: pytest.MonkeyPatch)
     found("high watermark went back", "offset out of range", "is used twice", "nothing was damaged")
 
 
+def test_a_header_whose_sync_never_begins_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def around(start_sync: Any) -> Any:
+        def only_for_bytes(self: Wal) -> None:
+            if self._unsynced_bytes:
+                start_sync(self)
+
+        return only_for_bytes
+
+    plant(monkeypatch, Wal, "_start_sync", around)
+    found("it did not come to")
+
+
 def test_wal_released_before_the_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def around(commit: Any) -> Any:
         async def release_and_commit(self: Uploader, new: Any, built: BuiltObject) -> bool:
