@@ -7,6 +7,7 @@ everything after it. So a client reads its own writes on one connection, and Kaf
 wherever a client could notice. What cannot start yet waits in the inbox, and the socket is not read meanwhile.
 """
 
+import logging
 from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -17,6 +18,8 @@ from tailrace_gateway.kafka.schema import Buffer, DecodeError, Message
 if TYPE_CHECKING:
     from tailrace_engine.api import StorageEngine
     from tailrace_gateway.kafka.routes import Route, Routes
+
+logger = logging.getLogger(__name__)
 
 _HEADER: Final = Struct(">hhih")
 _JOINED_BYTES_MAX: Final = 16 << 10
@@ -78,9 +81,20 @@ class Reply:
         self.deadline = 0.0
 
     def send(self, response: Message) -> None:
-        """Encode the response and let it go as soon as it is its turn."""
-        if not self.done:
-            self.send_parts(self.route.encode_parts(response))
+        """Encode the response and let it go as soon as it is its turn.
+
+        One that cannot be encoded closes the connection: nothing that follows could ever leave. It is not raised, as
+        the caller may be the engine, whose bug it is not.
+        """
+        if self.done:
+            return
+        try:
+            parts = self.route.encode_parts(response)
+        except Exception:
+            logger.exception("the response to a %s request cannot be encoded", self.route.name)
+            self.drop()
+            return
+        self.send_parts(parts)
 
     def send_parts(self, body: list[Buffer]) -> None:
         """As send, for a body that is encoded already."""

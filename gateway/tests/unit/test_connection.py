@@ -336,6 +336,26 @@ def test_a_dropped_request_closes_the_connection_and_tells_those_that_wait() -> 
     assert client.wire.sent == b""
 
 
+def test_a_response_that_cannot_be_encoded_closes_the_connection_and_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = Client(Host())
+    client.send(produce(1) + metadata(2) + produce(3))
+    (first,) = client.host.started
+    answer(first)
+    client.host.flush()
+    _, second = client.host.started
+    second.send(MetadataResponse(controller_id="one"))
+    client.host.flush()
+    assert client.wire.aborted
+    assert second.done
+    assert client.responses() == [1]
+    assert len(client.host.started) == 2
+    (record,) = caplog.records
+    assert "Metadata" in record.getMessage()
+    assert record.exc_info is not None
+
+
 def test_a_reply_is_answered_once() -> None:
     client = Client(Host())
     client.send(produce(1) + produce(2))
