@@ -82,7 +82,8 @@ class Broker:
             static_broker_configs(settings),
             (self.clock, self.commit_times),
         )
-        self.store = MeasuredStore(open_store(settings.object_store.url_for(folder)), self.clock)
+        url = settings.object_store.url_for(folder)
+        self.store = MeasuredStore(open_store(url, removes_leftovers=True), self.clock)
         self.workers = ProcessWorkers()
         self.storage = storage = BrokerStorage(
             folder, _storage_options(settings), self.store, membership, self.clock, entropy, workers=self.workers

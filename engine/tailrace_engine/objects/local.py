@@ -2,7 +2,8 @@
 
 A put writes a file of its own in `.incoming`, syncs it, links it under its key, which fails where the key is taken, and
 syncs every folder whose entries may be new, before it answers. So a key is absent or has all of its bytes. A file that
-is being written is locked; opening the store removes those in `.incoming` whose writer is gone.
+is being written is locked; a broker's start removes those in `.incoming` whose writer is gone. Nobody else may, as a
+file is made a moment before it is locked.
 
 All file work runs in threads of the store's own, in calls that release the GIL; reads do not queue behind puts, whose
 syncs take long.
@@ -52,13 +53,15 @@ def check_key(key: str) -> None:
 class LocalStore:
     """An ObjectStore. The folder is made where it is missing."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, removes_leftovers: bool = False) -> None:
+        """removes_leftovers: of puts that never ended; for who knows that no put begins meanwhile."""
         self._root = root.absolute()
         self._synced_folders: set[str] = set()
         """Folders whose own entry in their parent is known to be durable."""
         try:
             self._make_durable(str(self._root / _INCOMING))
-            self._remove_leftovers()
+            if removes_leftovers:
+                self._remove_leftovers()
         except OSError as error:
             raise StorageUnavailable(f"object folder {self._root}: {error}") from error
         self._puts = ThreadPoolExecutor(PUT_THREADS, "tailrace-put")

@@ -101,16 +101,26 @@ def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
         LocalStore(tmp_path / "file" / "objects")
 
 
-def test_files_of_writers_that_are_gone_are_removed_and_those_being_written_stay(tmp_path: Path) -> None:
+def test_a_start_removes_files_of_writers_that_are_gone_and_not_those_being_written(tmp_path: Path) -> None:
     LocalStore(tmp_path)
     leftover = tmp_path / ".incoming" / "gone"
     leftover.write_bytes(b"half")
     in_use = tmp_path / ".incoming" / "written"
     with in_use.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        LocalStore(tmp_path)
+        LocalStore(tmp_path, removes_leftovers=True)
         assert not leftover.exists()
         assert in_use.exists()
+
+
+def test_who_opens_the_store_for_a_job_leaves_files_that_are_not_locked_yet(tmp_path: Path) -> None:
+    made = tmp_path / ".incoming" / "made"
+    made.parent.mkdir()
+    made.write_bytes(b"")
+    open_store(tmp_path.as_uri())
+    assert made.exists()
+    open_store(tmp_path.as_uri(), removes_leftovers=True)
+    assert not made.exists()
 
 
 def test_a_large_object_is_deleted_in_steps_and_entirely(tmp_path: Path) -> None:
