@@ -218,12 +218,18 @@ class ShardOwner:
             return
         host = self._host
         size, count = batch.bytes_max - HEADER_BYTES, batch.record_count
-        answers, self._batch_answers = self._batch_answers, []
-        self._in_flight.append((size, answers))
         try:
-            host.engine.append(self.partition, memoryview(batch.finish(host.clock.now_ms())), self, 0)
+            data = memoryview(batch.finish(host.clock.now_ms()))
+            answers, self._batch_answers = self._batch_answers, []
+            self._in_flight.append((size, answers))
+            host.engine.append(self.partition, data, self, 0)
         except TailraceError as error:
             self.close(str(error))
+            return
+        except Exception:
+            # Whether it is in the log is not known, so neither is which batch the next on_durable is for.
+            logger.exception("%s: an append failed", self.partition.name)
+            self.close("an append failed")
             return
         host.records_appended += count
 

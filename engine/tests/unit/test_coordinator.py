@@ -5,6 +5,7 @@ import errno
 from pathlib import Path
 from typing import Any
 
+import pytest
 from coordinator_support import (
     START_MS,
     TOPIC,
@@ -20,6 +21,7 @@ from coordinator_support import (
     turns,
 )
 from engine_support import NOW_MS, Node, SeededEntropy, make_batch, until
+from group_support import Groups
 
 from tailrace_core.batch import batch_spans, read_header
 from tailrace_core.errors import (
@@ -161,7 +163,7 @@ def test_a_group_of_many_offsets_is_deleted_and_stays_so(tmp_path: Path) -> None
 
     async def run() -> None:
         async with Node(tmp_path, sim_seed=1) as node:
-            made = Coordinated(node, make_shard=lambda: GroupShard(GroupOptions(), SeededEntropy(1)))
+            made = Coordinated(node, make_shard=lambda: GroupShard(GroupOptions(), SeededEntropy(1), Groups()))
             await made.coordinator.ensure_topic()
             for topic in range(4):
                 offsets = tuple(OffsetToCommit(f"t{topic}", bytes(16), each, 5, -1, "") for each in range(500))
@@ -254,6 +256,26 @@ def test_a_failed_append_loses_the_shard_and_nothing_is_answered_from_it(tmp_pat
         await made.restart()
         await made.loaded()
         assert made.words("g")[b"kept"] == b"1"
+        assert made.coordinator.in_flight_bytes == 0
+
+    coordinated(tmp_path, test)
+
+
+def test_a_bug_in_an_append_loses_the_shard_and_shifts_no_later_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(made: Coordinated) -> None:
+        await made.asked("g", Put({b"kept": b"1"}))
+        owner = made.owner("g")
+        with monkeypatch.context() as broken:
+            broken.setattr(made.node.engine, "append", lambda *_: 1 // 0)
+            put, read = made.ask("g", Put({b"lost": b"1"})), made.ask("g", Get(b"lost"))
+            await until(lambda: owner.closed)
+        assert [type(outcomes[0]) for outcomes in (put, read)] == [NotCoordinator] * 2
+        assert "ZeroDivisionError" in caplog.text
+        await made.loaded()
+        assert made.words("g") == {b"kept": b"1"}
+        assert await made.asked("g", Put({b"a": b"1"})) == 2
         assert made.coordinator.in_flight_bytes == 0
 
     coordinated(tmp_path, test)
