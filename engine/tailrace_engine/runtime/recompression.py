@@ -204,7 +204,10 @@ class Recompression:
         while queue and queue[0].is_ready:
             first = queue.popleft()
             self.waiting_bytes -= first.size
-            first.append(self._engine)
+            try:
+                first.append(self._engine)
+            except Exception:
+                logger.exception("an answer failed")  # its bug is not the others'
         if not queue:
             del self.queues[later.partition]
         self._engine.maybe_hold_back()

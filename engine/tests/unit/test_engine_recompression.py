@@ -139,6 +139,32 @@ def test_a_batch_that_left_the_loop_holds_back_the_later_ones_of_its_partition(t
     asyncio.run(run())
 
 
+class Faulty(Acks):
+    """Has a bug."""
+
+    def on_appended(self, ordinal: int, base_offset: int, log_append_time_ms: int) -> None:
+        raise ZeroDivisionError("a bug")
+
+
+def test_a_bug_of_one_that_waits_does_not_hold_back_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with Node(tmp_path) as node:
+            partition = await node.partition(compression_type="lz4")
+            waiter = Acks()
+            node.append(partition, make_batch([NOW_MS], LARGE), Faulty())
+            node.append(partition, make_batch(), waiter)
+            await until(lambda: waiter.durable)
+            assert waiter.appended == [(0, 1, -1)]
+            assert not node.engine.recompression.queues
+            assert node.engine.recompression.waiting_bytes == 0
+            assert "ZeroDivisionError" in caplog.text
+            assert offsets_of(await stored(node, partition)) == [0, 1]
+
+    asyncio.run(run())
+
+
 def test_a_duplicate_is_answered_with_its_originals_offset(tmp_path: Path) -> None:
     async def run() -> None:
         async with Node(tmp_path) as node:
