@@ -170,4 +170,7 @@ class Compaction:
         self.bytes_read += compacted.bytes_read
         self.bytes_written += stored.size
         extents = self._membership.extents(partition.topic_id, partition.partition)
-        return extents[extents.index_at(stored.extents[0].base_offset)]
+        place = extents.index_at(stored.extents[0].base_offset)
+        placed = extents[place] if place < len(extents) else None
+        # The log start may have passed it since it was committed.
+        return placed if placed is not None and placed.object.key == stored.key else None

@@ -248,6 +248,31 @@ def test_a_broker_killed_between_put_and_commit_leaves_nothing_for_ever(tmp_path
     run(tmp_path, test)
 
 
+@pytest.mark.parametrize("log_start_offset", [79, 80, 90])
+def test_a_log_start_that_reaches_a_compacted_part_as_soon_as_it_is_there_is_no_failure(
+    tmp_path, monkeypatch, log_start_offset
+):
+    async def test(node, partition):
+        await uploaded_rounds(node, partition)
+        replace_extents = node.controller.replace_extents
+
+        async def replace_and_trim(*arguments):
+            result = await replace_extents(*arguments)
+            if log_start_offset > 80:
+                await upload(node, partition, *[keyed((b"x%d" % number, b"x")) for number in range(20)])
+            await node.controller.trim(partition.topic_id, partition.partition, log_start_offset)
+            return result
+
+        monkeypatch.setattr(node.controller, "replace_extents", replace_and_trim)
+        job = compaction(node)
+        await job.compact_due()
+        assert (job.runs, job.failures) == (1, 0)
+        ends = [placed.extent.end_offset for placed in extents(node, partition)]
+        assert ends == {79: [80], 80: [], 90: [100]}[log_start_offset]
+
+    run(tmp_path, test)
+
+
 def test_a_catalog_that_does_not_answer_is_asked_until_it_does(tmp_path):
     async def test(node, partition):
         await uploaded_rounds(node, partition)
