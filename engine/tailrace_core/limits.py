@@ -47,3 +47,7 @@ takes up to four."""
 MEMBER_NAME_CHARACTERS_MAX: Final = 8_000
 """Of a client's or an instance's name in the member id that is made of it: with a UUID behind, it still has to be a
 string of Kafka, which ends at 32,767 bytes."""
+
+PENDING_MEMBERS_MAX: Final = 10_000
+"""Member ids of all groups that were given out and have not joined yet. A client joins with its id at once; one that
+never does keeps its place for its session timeout, up to half an hour."""

@@ -540,6 +540,12 @@ class GroupSettings(Section):
         1_800_000, "Longest session timeout that a member may ask for.", kafka="group.max.session.timeout.ms", ge=1
     )
     members_max: int = setting(INT32_MAX, "Most members of one group.", kafka="group.max.size", ge=1, le=INT32_MAX)
+    member_bytes_max: int = setting(
+        64 * MIB,
+        "Memory for the members of all groups: what they say of themselves and what they are assigned, and 1,000 bytes "
+        "for each. Beyond it no new ones join.",
+        ge=MIB,
+    )
     offset_metadata_bytes_max: int = setting(
         4_096, "Longest text beside a committed offset, in bytes.", kafka="offset.metadata.max.bytes", ge=0
     )

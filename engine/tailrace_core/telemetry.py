@@ -132,6 +132,8 @@ METRICS: Final = (
     # Consumer groups and their coordinators.
     _gauge("tailrace_groups", "Groups, by state as Kafka names it.", "state"),
     _gauge("tailrace_group_members", "Members of all groups."),
+    _gauge("tailrace_group_member_bytes", "Memory that members of groups take, out of groups.member_bytes_max."),
+    _gauge("tailrace_group_pending_members", "Member ids that were given out and have not joined yet."),
     _gauge("tailrace_group_offsets", "Committed offsets: group, topic and partition."),
     _gauge("tailrace_coordinator_loading", "Partitions of internal topics that coordinators are reading.", "topic"),
     _counter("tailrace_coordinator_loads_total", "Partitions that coordinators have read.", "topic"),

@@ -21,7 +21,7 @@ from tailrace_engine.coordinator.group_messages import (
     SyncedGroup,
     SyncGroup,
 )
-from tailrace_engine.coordinator.group_parts import GroupOptions
+from tailrace_engine.coordinator.group_parts import GroupCounts, GroupOptions
 from tailrace_engine.coordinator.groups import GroupShard
 
 GROUP = "billing"
@@ -47,12 +47,15 @@ def subscription(*topics: str) -> bytes:
 
 
 class Groups:
-    """A shard, its log and its clocks."""
+    """A shard, its log and its clocks. Also the Room of the shard."""
 
     def __init__(self, **options: int) -> None:
         self.options = GroupOptions(**options)
         self.entropy = CountingEntropy()
-        self.shard = GroupShard(self.options, self.entropy)
+        self.shard = GroupShard(self.options, self.entropy, self)
+        self.record_bytes = 1 << 20
+        self.other_counts = GroupCounts()
+        """Of the broker's other shards."""
         self.log: list[Record] = []
         self.steady_ms = 5_000
         self.wall_ms = 1_000_000
@@ -64,6 +67,12 @@ class Groups:
 
     def now(self) -> Now:
         return Now(self.steady_ms, self.wall_ms)
+
+    def record_bytes_max(self) -> int:
+        return self.record_bytes
+
+    def counts(self) -> list[GroupCounts]:
+        return [self.shard.counts, self.other_counts]
 
     def next_deadline_ms(self) -> int | None:
         """Steady."""
@@ -105,7 +114,7 @@ class Groups:
 
     def restart(self) -> None:
         """A new shard from the log; who waited is told by the owner that the coordinator is gone."""
-        self.shard = GroupShard(self.options, self.entropy)
+        self.shard = GroupShard(self.options, self.entropy, self)
         self.waiting.clear()
         for record in self.log:
             self.shard.replay(record)

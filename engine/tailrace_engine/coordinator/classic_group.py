@@ -129,6 +129,13 @@ class ClassicGroup(GroupMembers):
             )
         return None
 
+    def member_of(self, request: JoinGroup) -> Member | None:
+        """The member that joins again, under its own id or a new one."""
+        member_id = request.member_id
+        if member_id == "" and request.group_instance_id is not None:
+            member_id = self.static_members.get(request.group_instance_id, "")
+        return self.members.get(member_id)
+
     def _supports(self, request: JoinGroup) -> bool:
         if self.state == EMPTY or not self.members:
             return bool(request.protocol_type and request.protocols)
@@ -150,8 +157,8 @@ class ClassicGroup(GroupMembers):
         if not request.requires_known_member_id:
             self._add_member(member_id, request, ticket, now)
             return
-        deadline = self.pending_members[member_id] = Deadline(lambda now: self._on_never_joined(member_id, now))
-        self._deadlines.set(deadline, now.steady_ms + request.session_timeout_ms)
+        deadline = Deadline(lambda now: self._on_never_joined(member_id, now))
+        self._expect(member_id, deadline, now.steady_ms + request.session_timeout_ms)
         self._draft.answer(ticket, MemberIdRequired("join again with this member id", member_id))
 
     def _join_again(self, request: JoinGroup, ticket: Ticket, now: Now) -> None:
@@ -177,9 +184,8 @@ class ClassicGroup(GroupMembers):
             self.protocol_type = request.protocol_type
         if self.leader is None:
             self.leader = member_id
-        pending = self.pending_members.pop(member_id, None)
-        if pending is not None:
-            self._deadlines.clear(pending)
+        if member_id in self.pending_members:
+            self._forget_pending(member_id)
         member = self._insert(
             member_id,
             request.group_instance_id,
@@ -196,9 +202,9 @@ class ClassicGroup(GroupMembers):
         self._rebalance_or_complete_join(now)
 
     def _update(self, member: Member, request: JoinGroup, ticket: Ticket) -> None:
-        self._count_protocols(member.protocols, -1)
+        self._count(member, -1)
         member.protocols = request.protocols
-        self._count_protocols(member.protocols, 1)
+        self._count(member, 1)
         member.rebalance_timeout_ms = request.rebalance_timeout_ms
         member.session_timeout_ms = request.session_timeout_ms
         self._answer_join(member, RebalanceInProgress("the member has joined once more"))
@@ -219,7 +225,7 @@ class ClassicGroup(GroupMembers):
             old.session_timeout_ms,
             old.protocols,
         )
-        member.assignment = old.assignment
+        self._set_assignment(member, old.assignment)
         if old_leader == old.member_id:
             self.leader = member_id
         self._touch(member, now)
@@ -257,7 +263,7 @@ class ClassicGroup(GroupMembers):
     def _prepare_rebalance(self, now: Now) -> None:
         if self.state == COMPLETING_REBALANCE:
             for member in self.members.values():
-                member.assignment = b""
+                self._set_assignment(member, b"")
                 if self._answer_sync(member, RebalanceInProgress("the group rebalances")):
                     self._touch(member, now)
         self.pending_syncs.clear()
@@ -466,8 +472,9 @@ class ClassicGroup(GroupMembers):
         assert not self.waiting_joins
         before, self.members = self.members, {}
         self._counts.members -= len(before)
+        for member in before.values():
+            self._count(member, -1)
         self.static_members.clear()
-        self.supporters.clear()
         for kept in value.members:
             known = before.get(kept.member_id)
             said = (value.protocol or "", bytes(kept.subscription))
@@ -483,7 +490,7 @@ class ClassicGroup(GroupMembers):
             if known is not None:
                 assert known.sync_ticket is None
                 member.session = known.session
-            member.assignment = bytes(kept.assignment)
+            self._set_assignment(member, bytes(kept.assignment))
         self.protocol_type = value.protocol_type
         self.generation_id = value.generation
         self.protocol_name = value.protocol
@@ -504,8 +511,11 @@ class ClassicGroup(GroupMembers):
         self._counts.members -= len(self.members)
         self.state = DEAD
         self._deadlines.clear(self._rebalance)
-        for deadline in (*self.pending_members.values(), *(member.session for member in self.members.values())):
-            self._deadlines.clear(deadline)
+        for member_id in list(self.pending_members):
+            self._forget_pending(member_id)
+        for member in self.members.values():
+            self._deadlines.clear(member.session)
+            self._count(member, -1)
 
     def _become(self, state: str, timestamp_ms: int) -> None:
         self._counts.groups[self.state] -= 1

@@ -16,6 +16,8 @@ from typing import Final
 from tailrace_engine.coordinator.decision import Now
 
 NEVER: Final = 1 << 62
+_CALLED_OFF_MAX: Final = 1_000
+"""So many entries of deadlines that were called off are not worth a look."""
 
 
 class Deadline:
@@ -37,9 +39,13 @@ class Deadlines:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Deadline]] = []
         self._sequence = 0
+        self._count = 0
+        """Deadlines that are set."""
 
     def set(self, deadline: Deadline, due_ms: int) -> None:
         """Move it, earlier or later."""
+        if deadline.due_ms == NEVER:
+            self._count += 1
         deadline.due_ms = due_ms
         if due_ms < deadline.queued_ms:
             deadline.queued_ms = due_ms
@@ -48,7 +54,11 @@ class Deadlines:
 
     def clear(self, deadline: Deadline) -> None:
         """Call it off."""
-        deadline.due_ms = NEVER
+        if deadline.due_ms != NEVER:
+            self._count -= 1
+            deadline.due_ms = NEVER
+            if len(self._heap) > 4 * self._count + _CALLED_OFF_MAX:
+                self._tidy()
 
     def next_ms(self) -> int | None:
         """No later than the earliest deadline."""
@@ -68,10 +78,24 @@ class Deadlines:
             if deadline is None or deadline.due_ms == NEVER:
                 continue
             if deadline.due_ms <= now_ms:
+                self._count -= 1
                 deadline.due_ms = NEVER
                 return deadline
             self.set(deadline, deadline.due_ms)
         return None
+
+    def _tidy(self) -> None:
+        """Forget the entries of deadlines that were called off, which would stay until their time."""
+        kept: dict[Deadline, None] = {}
+        for _, _, deadline in self._heap:
+            if deadline.due_ms == NEVER:
+                deadline.queued_ms = NEVER
+            else:
+                kept[deadline] = None
+        self._heap = []
+        for deadline in kept:
+            deadline.queued_ms = NEVER
+            self.set(deadline, deadline.due_ms)
 
     def _take(self) -> Deadline | None:
         """Remove the first entry; None when an earlier one stood for its deadline."""

@@ -8,7 +8,13 @@ from typing import Any
 from tailrace_core.errors import FencedInstanceId, IllegalGeneration, TailraceError, UnknownMemberId
 from tailrace_engine.coordinator.deadlines import Deadline, Deadlines
 from tailrace_engine.coordinator.decision import Now
-from tailrace_engine.coordinator.group_parts import Draft, GroupCounts, Member
+from tailrace_engine.coordinator.group_parts import (
+    MEMBER_OVERHEAD_BYTES,
+    Draft,
+    GroupCounts,
+    Member,
+    least_metadata_bytes,
+)
 
 
 class GroupMembers(ABC):
@@ -28,6 +34,8 @@ class GroupMembers(ABC):
         """Members that have not synced in this generation."""
         self.supporters: dict[str, int] = {}
         """How many members support a protocol, by its name."""
+        self.least_metadata_bytes = 0
+        """Of what the members say of themselves, so much stands in each record of the group."""
         self.waiting_joins = 0
         """Members with a join ticket."""
         self._deadlines = deadlines
@@ -80,14 +88,21 @@ class GroupMembers(ABC):
         if group_instance_id is not None:
             self.static_members[group_instance_id] = member_id
         self._counts.members += 1
-        self._count_protocols(protocols, 1)
+        self._count(member, 1)
         return member
 
-    def _count_protocols(self, protocols: tuple[tuple[str, bytes], ...], change: int) -> None:
-        for name in dict(protocols):
+    def _count(self, member: Member, change: int) -> None:
+        """Take a member into the sums (1), or out of them (-1): also before and after a change of what it says."""
+        self._counts.member_bytes += change * member.held_bytes()
+        self.least_metadata_bytes += change * least_metadata_bytes(member.protocols)
+        for name in dict(member.protocols):
             self.supporters[name] = self.supporters.get(name, 0) + change
             if not self.supporters[name]:
                 del self.supporters[name]
+
+    def _set_assignment(self, member: Member, assignment: bytes) -> None:
+        self._counts.member_bytes += len(assignment) - len(member.assignment)
+        member.assignment = assignment
 
     def _touch(self, member: Member, now: Now) -> None:
         self._deadlines.set(member.session, now.steady_ms + member.session_timeout_ms)
@@ -108,7 +123,7 @@ class GroupMembers(ABC):
             del self.static_members[member.group_instance_id]
         self._deadlines.clear(member.session)
         self._counts.members -= 1
-        self._count_protocols(member.protocols, -1)
+        self._count(member, -1)
 
     def _answer_join(self, member: Member, outcome: Any) -> None:
         if member.join_ticket is not None:
@@ -123,5 +138,14 @@ class GroupMembers(ABC):
         member.sync_ticket = None
         return True
 
+    def _expect(self, member_id: str, deadline: Deadline, due_ms: int) -> None:
+        """The id is given out; who has it is to join before the deadline."""
+        self.pending_members[member_id] = deadline
+        self._deadlines.set(deadline, due_ms)
+        self._counts.pending_members += 1
+        self._counts.member_bytes += MEMBER_OVERHEAD_BYTES + len(member_id)
+
     def _forget_pending(self, member_id: str) -> None:
         self._deadlines.clear(self.pending_members.pop(member_id))
+        self._counts.pending_members -= 1
+        self._counts.member_bytes -= MEMBER_OVERHEAD_BYTES + len(member_id)

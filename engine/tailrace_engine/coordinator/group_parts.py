@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from tailrace_core.schema.errors import DecodeError
 from tailrace_engine.coordinator.deadlines import Deadline
 from tailrace_engine.coordinator.decision import Answer, Decision, Record, Ticket
+from tailrace_engine.coordinator.group_messages import JoinGroup
 from tailrace_engine.coordinator.records import MemberMetadata, subscribed_topics
 
 EMPTY: Final = "Empty"
@@ -31,6 +32,7 @@ class GroupOptions(NamedTuple):
     session_timeout_ms_min: int = 6_000
     session_timeout_ms_max: int = 1_800_000
     members_max: int = (1 << 31) - 1
+    member_bytes_max: int = 64 << 20
     offset_metadata_bytes_max: int = 4_096
     offsets_retention_minutes: int = 10_080
     offsets_retention_check_interval_ms: int = 600_000
@@ -45,7 +47,41 @@ class GroupCounts:
     )
     """By state."""
     members: int = 0
+    member_bytes: int = 0
+    """Member.held_bytes of all members, and what pending ones take."""
+    pending_members: int = 0
+    """Member ids that were given out and have not joined yet."""
     offsets: int = 0
+
+
+class Room(Protocol):
+    """What all shards of a broker share."""
+
+    def record_bytes_max(self) -> int:
+        """No record of the shards' topic can have more bytes."""
+
+    def counts(self) -> Iterable[GroupCounts]:
+        """Of all shards."""
+
+
+MEMBER_OVERHEAD_BYTES: Final = 1_000
+"""What a member takes besides what it says: objects, and its places in dicts and among the deadlines."""
+
+
+def protocols_bytes(protocols: tuple[tuple[str, bytes], ...]) -> int:
+    """What it takes to keep what a member says of itself."""
+    return sum(len(name) + len(metadata) for name, metadata in protocols)
+
+
+def least_metadata_bytes(protocols: tuple[tuple[str, bytes], ...]) -> int:
+    """A record of the member's group has no less of it, whichever protocol is elected."""
+    return min((len(metadata) for _, metadata in protocols), default=0)
+
+
+def joining_bytes(request: JoinGroup) -> int:
+    """Member.held_bytes of the member that it makes; its id may add some."""
+    names = len(request.client_id) + len(request.client_host) + len(request.group_instance_id or "")
+    return MEMBER_OVERHEAD_BYTES + names + len(request.member_id) + protocols_bytes(request.protocols)
 
 
 class Draft:
@@ -111,6 +147,11 @@ class Member:
         self.sync_ticket: Ticket | None = None
         self.is_new = False
         """It has not been told its first generation: it cannot send heartbeats yet."""
+
+    def held_bytes(self) -> int:
+        """About what it takes in memory."""
+        names = len(self.member_id) + len(self.client_id) + len(self.client_host) + len(self.group_instance_id or "")
+        return MEMBER_OVERHEAD_BYTES + names + protocols_bytes(self.protocols) + len(self.assignment)
 
     def metadata(self, protocol_name: str) -> bytes:
         """What it said for a protocol that it supports."""

@@ -19,9 +19,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
+from tailrace_core import limits
 from tailrace_core.errors import (
     CoordinatorLoadInProgress,
+    CoordinatorNotAvailable,
     GroupIdNotFound,
+    GroupMaxSizeReached,
     GroupSubscribedToTopic,
     IllegalGeneration,
     InvalidGroupId,
@@ -54,7 +57,16 @@ from tailrace_engine.coordinator.group_messages import (
     SyncGroup,
     TopicsDeleted,
 )
-from tailrace_engine.coordinator.group_parts import EMPTY, Draft, GroupCounts, GroupOptions
+from tailrace_engine.coordinator.group_parts import (
+    EMPTY,
+    Draft,
+    GroupCounts,
+    GroupOptions,
+    Room,
+    joining_bytes,
+    least_metadata_bytes,
+    protocols_bytes,
+)
 from tailrace_engine.coordinator.offsets import GroupOffsets, commit_record, expiry_ms, nothing_committed
 from tailrace_engine.coordinator.records import (
     OffsetCommitKey,
@@ -95,11 +107,12 @@ class _Group:
 class GroupShard:
     """The Shard (see decision.py) of consumer groups. Requests are those of group_messages.py."""
 
-    def __init__(self, options: GroupOptions, entropy: Entropy) -> None:
+    def __init__(self, options: GroupOptions, entropy: Entropy, room: Room) -> None:
         self.counts: Final = GroupCounts()
         """How much there is, for metrics."""
         self._options = options
         self._entropy = entropy
+        self._room = room
         self._deadlines = Deadlines()
         """Of members and rebalances; steady."""
         self._looks = Deadlines()
@@ -202,8 +215,39 @@ class GroupShard:
             )
         group = self._groups.get(request.group_id)
         if group is None:
-            return _no_member(request.group_id) if request.member_id != "" else None
-        return _is_going(request.group_id) if group.is_going else None
+            return _no_member(request.group_id) if request.member_id != "" else self._refusal_of_size(request, None)
+        return _is_going(request.group_id) if group.is_going else self._refusal_of_size(request, group.members)
+
+    def _refusal_of_size(self, request: JoinGroup, members: ClassicGroup | None) -> TailraceError | None:
+        """What a member says stays in memory as long as its session: refused is what no record could keep later on, and
+        what is more than there is room for. Who joins again without saying more is never refused."""
+        member = None if members is None else members.member_of(request)
+        record_bytes = least_metadata_bytes(request.protocols)
+        more_bytes = joining_bytes(request)
+        if member is not None:
+            if protocols_bytes(request.protocols) <= protocols_bytes(member.protocols):
+                return None
+            record_bytes -= least_metadata_bytes(member.protocols)
+            more_bytes -= member.held_bytes()
+        if members is not None:
+            record_bytes += members.least_metadata_bytes
+        record_bytes_max = self._room.record_bytes_max()
+        if record_bytes > record_bytes_max:
+            return GroupMaxSizeReached(
+                f"with this member, group {request.group_id} would have {record_bytes} bytes of metadata, and a record "
+                f"of {record_bytes_max} has to keep it"
+            )
+        counts = list(self._room.counts())
+        if sum(each.member_bytes for each in counts) + more_bytes > self._options.member_bytes_max:
+            return CoordinatorNotAvailable(f"members of groups take {self._options.member_bytes_max} bytes already")
+        if (
+            request.member_id == ""
+            and request.requires_known_member_id
+            and request.group_instance_id is None
+            and sum(each.pending_members for each in counts) >= limits.PENDING_MEMBERS_MAX
+        ):
+            return CoordinatorNotAvailable("too many members have been given an id and have not joined yet")
+        return None
 
     def _sync(self, request: SyncGroup, ticket: Ticket, now: Now) -> None:
         group = self._members_of(request.group_id, ticket)

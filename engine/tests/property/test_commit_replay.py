@@ -44,7 +44,7 @@ def test_a_commit_is_kept_as_the_log_has_it(commits: list[CommitOffsets]) -> Non
     for commit in commits:
         groups.wall_ms += 1
         assert isinstance(groups.call(commit), CommittedOffsets)
-    loaded = GroupShard(groups.options, groups.entropy)
+    loaded = GroupShard(groups.options, groups.entropy, groups)
     for record in groups.log:
         assert record == Record(record.key, record.value)
         loaded.replay(record)

@@ -34,6 +34,7 @@ from tailrace_engine.coordinator.group_messages import (
     SyncedGroup,
     SyncGroup,
 )
+from tailrace_engine.coordinator.group_parts import MEMBER_OVERHEAD_BYTES
 from tailrace_engine.coordinator.groups import GroupShard
 from tailrace_engine.coordinator.records import GroupMetadataValue, read_group_metadata_key, read_group_metadata_value
 
@@ -332,7 +333,7 @@ class GroupsMachine(RuleBasedStateMachine):
         described = self.described()
         if described is not None and described.state in ("Stable", "Empty"):
             lost = self.groups.shard
-            shard = GroupShard(self.groups.options, self.groups.entropy)
+            shard = GroupShard(self.groups.options, self.groups.entropy, self.groups)
             for record in self.groups.log:
                 shard.replay(record)
             self.groups.shard = shard
@@ -349,6 +350,16 @@ class GroupsMachine(RuleBasedStateMachine):
         counts = self.groups.shard.counts
         assert counts.offsets == len(self.offsets)
         assert counts.members == (0 if described is None else len(described.members))
+        held = [group.members for group in self.groups.shard._groups.values()]
+        members = [member for group in held for member in group.members.values()]
+        pending = [member_id for group in held for member_id in group.pending_members]
+        assert counts.pending_members == len(pending)
+        assert counts.member_bytes == sum(member.held_bytes() for member in members) + sum(
+            MEMBER_OVERHEAD_BYTES + len(member_id) for member_id in pending
+        )
+        for group in held:
+            metadata = [min(len(said) for _, said in member.protocols) for member in group.members.values()]
+            assert group.least_metadata_bytes == sum(metadata)
         states = {state: count for state, count in counts.groups.items() if count}
         assert states == ({} if described is None else {described.state: 1})
 

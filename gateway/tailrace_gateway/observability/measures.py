@@ -138,6 +138,8 @@ def _groups(registry: Registry, broker: "Broker") -> None:
 
     registry.observe_by_label("tailrace_groups", by_state)
     registry.observe("tailrace_group_members", lambda: sum(each.members for each in counts()))
+    registry.observe("tailrace_group_member_bytes", lambda: sum(each.member_bytes for each in counts()))
+    registry.observe("tailrace_group_pending_members", lambda: sum(each.pending_members for each in counts()))
     registry.observe("tailrace_group_offsets", lambda: sum(each.offsets for each in counts()))
     topic = {"topic": coordinator.topic_name}
     registry.observe("tailrace_coordinator_loading", lambda: coordinator.loading, topic)

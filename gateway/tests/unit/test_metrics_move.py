@@ -210,6 +210,7 @@ async def groups(driven: Driven) -> None:
     )
     joining = JoinGroup("h", "", None, "c", "/1", 10_000, 10_000, "consumer", (("range", b""),), False, False)
     coordinator.ask("h", joining, outcomes.append)
+    coordinator.ask("h", joining._replace(requires_known_member_id=True), outcomes.append)
     await driven.until(lambda found: found["tailrace_group_offsets"] == 1)
     owner = coordinator._places[coordinator.partition_for("g")]
     assert isinstance(owner, ShardOwner)
