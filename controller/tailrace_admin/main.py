@@ -63,7 +63,10 @@ def main(words: Sequence[str]) -> int:
     if words and words[0] == COMPLETE:
         return _complete(url, *words[1:])
     try:
-        arguments = parser().parse_args(words)
+        arguments, unknown = parser().parse_known_args(words)
+        if unknown:
+            # The command's own usage tells what it takes; parse_args would show that of all commands.
+            arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit as end:
         # argparse has said what is wrong, or the help.
         return WRONG_USAGE if end.code else DONE

@@ -88,7 +88,7 @@ def command(commands: Commands, name: str, run: Run, about: str, examples: str) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common()],
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 

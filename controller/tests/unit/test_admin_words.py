@@ -48,6 +48,7 @@ def test_every_command_explains_itself_with_examples_that_it_takes() -> None:
         (["topics"], "COMMAND"),
         (["topcis", "list"], "choose from 'topics', 'groups', 'configs', 'brokers'"),
         (["topics", "create"], "TOPIC"),
+        (["topics", "alter", "a", "--partitions", "3"], "usage: tailrace admin topics alter"),
         (["topics", "create", "a", "--partitions", "x"], "invalid int value"),
         (["topics", "create", "a", "--config", "retention.ms"], "'retention.ms' is not NAME=VALUE"),
         (["topics", "delete-records", "a", "--before", "0"], "'0' is not NAME=VALUE"),
