@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tailrace_core.errors import TailraceError
-from tailrace_core.settings import load
+from tailrace_core.settings_load import load
 from tailrace_engine.coordinator.group_messages import CommitOffsets, CommittedOffsets, FetchOffsets, OffsetToCommit
 from tailrace_gateway.broker import Broker
 

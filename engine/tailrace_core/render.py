@@ -20,7 +20,8 @@ from tailrace_core.kafka_configs import ConfigDefinition, UpdateMode, definition
 from tailrace_core.membership import ResourceType
 from tailrace_core.monitoring.alerts import alert_rules, scrape_config
 from tailrace_core.monitoring.dashboard import dashboard
-from tailrace_core.settings import ENVIRONMENT_PREFIX, Place, Section, Settings, each_field, kafka_names
+from tailrace_core.settings import Place, Section, Settings, each_field, kafka_names
+from tailrace_core.settings_load import ENVIRONMENT_PREFIX
 from tailrace_core.telemetry import METRICS, Kind
 
 GENERATED: Final = (

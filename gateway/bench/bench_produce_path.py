@@ -15,7 +15,7 @@ from typing import Any
 from crc32c import crc32c
 
 from tailrace_core.membership import NewTopic, TopicDefaults
-from tailrace_core.settings import load
+from tailrace_core.settings_load import load
 from tailrace_gateway.broker import Broker
 from tailrace_gateway.kafka.connection import Connection
 from tailrace_gateway.kafka.receive import Inbox

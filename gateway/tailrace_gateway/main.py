@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(arguments: argparse.Namespace) -> "Settings":
     """Raises InvalidSettings."""
-    from tailrace_core.settings import load
+    from tailrace_core.settings_load import load
 
     given = list(arguments.set)
     if arguments.data_dir is not None:

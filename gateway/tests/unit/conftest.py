@@ -18,7 +18,7 @@ from tailrace_controller.store.memory import MemoryStore
 from tailrace_core.addresses import Listener
 from tailrace_core.kafka_configs import static_broker_configs
 from tailrace_core.membership import CreatedTopic, NewTopic, Topic, TopicDefaults, TopicDeleted
-from tailrace_core.settings import load
+from tailrace_core.settings_load import load
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.internal_topics import group_coordinator
 from tailrace_engine.runtime.start import EngineStart

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from tailrace_core.limits import HTTP_BODY_BYTES_MAX
-from tailrace_core.settings import load
+from tailrace_core.settings_load import load
 from tailrace_engine.coordinator.group_messages import (
     CommitOffsets,
     JoinGroup,

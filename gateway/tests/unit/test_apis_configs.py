@@ -9,7 +9,8 @@ from tailrace_core.config_states import ConfigState
 from tailrace_core.errors import StorageUnavailable
 from tailrace_core.kafka_configs import UpdateMode, definitions, static_broker_configs
 from tailrace_core.membership import ResourceType
-from tailrace_core.settings import PLACES, Settings, load
+from tailrace_core.settings import Settings
+from tailrace_core.settings_load import PLACES, load
 from tailrace_gateway.errors import ErrorCode
 from tailrace_gateway.kafka.schema.messages import alter_configs, incremental_alter_configs
 from tailrace_gateway.kafka.schema.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResource

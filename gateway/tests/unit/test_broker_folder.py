@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tailrace_core.errors import DataCorrupt
-from tailrace_core.settings import load
+from tailrace_core.settings_load import load
 from tailrace_gateway.broker import Broker
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pytest
 
 from tailrace_core.membership import CreatedTopic, NewTopic, TopicDefaults
-from tailrace_core.settings import load
+from tailrace_core.settings_load import load
 from tailrace_engine.coordinator.group_messages import CommitOffsets, JoinGroup, OffsetToCommit
 from tailrace_engine.log.batch_builder import BatchBuilder, bytes_max
 from tailrace_engine.runtime.shard_owner import ShardOwner
@@ -356,7 +356,7 @@ def test_groups_and_their_coordinators(run: Run) -> None:
 def test_a_start_does_not_import_what_it_can_do_without(tmp_path: Path) -> None:
     program = """
 import asyncio, sys
-from tailrace_core.settings import load
+from tailrace_core.settings_load import load
 from tailrace_gateway.broker import Broker
 
 async def main() -> None:

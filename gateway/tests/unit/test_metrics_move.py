@@ -22,7 +22,7 @@ from tailrace_core.membership import (
 )
 from tailrace_core.monitoring.alerts import ALERTS
 from tailrace_core.monitoring.dashboard import ROWS
-from tailrace_core.settings import load
+from tailrace_core.settings_load import load
 from tailrace_core.telemetry import METRICS, Kind
 from tailrace_engine.coordinator.group_messages import CommitOffsets, JoinGroup, OffsetToCommit
 from tailrace_engine.log.batch_builder import BatchBuilder, bytes_max

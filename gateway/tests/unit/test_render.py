@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tailrace_core.render import rendered
-from tailrace_core.settings import Settings, each_field, load
+from tailrace_core.settings import Settings, each_field
+from tailrace_core.settings_load import load
 from tailrace_core.telemetry import METRICS
 
 CHECKOUT = Path(__file__).parents[3]

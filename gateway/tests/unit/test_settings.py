@@ -7,7 +7,8 @@ import pytest
 from tailrace_core.addresses import Address, Listener
 from tailrace_core.errors import InvalidSettings
 from tailrace_core.kafka_configs import static_broker_configs
-from tailrace_core.settings import PLACES, Place, Settings, each_field, kafka_names, load
+from tailrace_core.settings import Place, Settings, each_field, kafka_names
+from tailrace_core.settings_load import PLACES, load
 
 
 def config(folder: Path, text: str) -> Path:
