@@ -98,3 +98,48 @@ def test_metadata_that_no_record_can_hold_is_refused(
         assert answer.error_code != ErrorCode.none
         assert (answer.error_code == ErrorCode.unknown_server_error) == (system == "kafka")
         assert connection.call("api_versions", 0).error_code == ErrorCode.none
+
+
+def test_clients_that_say_much_and_are_gone_take_bounded_room_until_their_sessions_end(
+    victim: Broker, neighbour: Group, topic_name: str, system: str
+) -> None:
+    """What they say is kept as long as their sessions. Apache Kafka has no bound."""
+    much = {"protocols": (("range", bytes(900_000)),), "session_timeout_ms": 6_000, "rebalance_timeout_ms": 6_000}
+    codes = []
+    for number in range(100):
+        with victim.connect() as connection:
+            group = Group(connection, f"{topic_name}-{number}")
+            codes.append(group.join(**much).error_code)
+            if codes[-1] == ErrorCode.member_id_required:
+                group.send_join(**much)
+    assert neighbour.heartbeat() == ErrorCode.none
+    refused = codes.count(ErrorCode.coordinator_not_available)
+    assert codes.count(ErrorCode.member_id_required) + refused == 100
+    assert (refused > 0) == (system != "kafka")
+    assert refused < 50, "there is room for 64 MiB"
+    with victim.connect() as connection:
+        later = Group(connection, f"{topic_name}-later")
+        accepted = (ErrorCode.member_id_required, ErrorCode.none)
+        poll("sessions have ended", lambda: later.join_twice(**much).error_code in accepted, timeout=60)
+        later.leave()
+
+
+def test_ids_that_nobody_joins_with_are_bounded_and_known_groups_go_on(
+    victim: Broker, neighbour: Group, topic_name: str, system: str
+) -> None:
+    """Apache Kafka has no bound."""
+    with victim.connect(timeout=60) as connection:
+        group = Group(connection, topic_name)
+        group.find()
+        patient = {"member_id": "", "session_timeout_ms": 300_000}
+        answers = []
+        for _ in range(103):
+            waiting = [group.send_join(**patient) for _ in range(100)]
+            answers += [receive() for receive in waiting]
+            assert neighbour.heartbeat() == ErrorCode.none
+        given = [answer.member_id for answer in answers if answer.error_code == ErrorCode.member_id_required]
+        refused = [answer for answer in answers if answer.error_code == ErrorCode.coordinator_not_available]
+        assert len(given) + len(refused) == 10_300
+        assert bool(refused) == (system != "kafka")
+        assert group.leave([(member_id, None) for member_id in given]) == [ErrorCode.none] * len(given)
+        assert group.join(**patient).error_code == ErrorCode.member_id_required
