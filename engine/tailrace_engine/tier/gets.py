@@ -49,7 +49,7 @@ class Get:
         """Until the bytes were accepted. Raises why they were not."""
         await self.done.wait()
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)  # each raise would add to the one before
 
 
 class Gets:
