@@ -68,7 +68,13 @@ class KafkaServer:
         self.services = services
         self.engine = services.engine
         self.busy_poll = BusyPoll(services.loop, services.clock, self._settings.busy_poll_us / 1_000_000)
-        self.loop_pauses = LoopPauses(services.loop, services.clock, lambda: self.received_bytes, self.loop_pause_times)
+        self.loop_pauses = LoopPauses(
+            services.loop,
+            services.clock,
+            lambda: self.received_bytes,
+            lambda: len(self.connections) <= CONNECTIONS_MAX,
+            self.loop_pause_times,
+        )
         services.engine.on_completions = self._on_completions
         services.engine.on_room = self._on_room
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)

@@ -30,7 +30,7 @@ class OneTimer:
 
 def test_the_lateness_is_what_is_counted() -> None:
     loop, times, work = OneTimer(), Histogram((1_000, 5_000, 10_000)), 0
-    pauses = LoopPauses(loop, loop, lambda: work, times)  # type: ignore[arg-type]
+    pauses = LoopPauses(loop, loop, lambda: work, lambda: False, times)  # type: ignore[arg-type]
     pauses.start()
     for late in (0.0, 0.0004, 0.0030, 0.0080, 0.5):
         work += 1
@@ -41,7 +41,7 @@ def test_the_lateness_is_what_is_counted() -> None:
 
 def test_it_stops_with_the_work_and_begins_again() -> None:
     loop, times, work = OneTimer(), Histogram((1_000,)), 0
-    pauses = LoopPauses(loop, loop, lambda: work, times)  # type: ignore[arg-type]
+    pauses = LoopPauses(loop, loop, lambda: work, lambda: False, times)  # type: ignore[arg-type]
     assert not pauses.is_running
     pauses.start()
     loop.fire(0)
@@ -52,3 +52,28 @@ def test_it_stops_with_the_work_and_begins_again() -> None:
     loop.fire(0)
     assert pauses.is_running
     assert loop.timer is not None
+
+
+def test_with_few_clients_one_millisecond_of_five_is_measured() -> None:
+    loop, times, work, few = OneTimer(), Histogram((1_000, 5_000, 10_000)), 0, True
+    pauses = LoopPauses(loop, loop, lambda: work, lambda: few, times)  # type: ignore[arg-type]
+    pauses.start()
+    began = loop.now
+    for _ in range(10):
+        work += 1
+        loop.fire(0)  # measured
+        loop.fire(0)  # the rest
+    assert times.counts == [10, 0, 0, 0]
+    assert round(loop.now - began, 6) == 0.05
+    few = False
+    for _ in range(10):
+        work += 1
+        loop.fire(0)
+    assert times.counts == [20, 0, 0, 0]
+    assert round(loop.now - began, 6) == 0.06
+    few = True
+    work += 1
+    loop.fire(0)
+    loop.fire(0)
+    loop.fire(0)
+    assert not pauses.is_running
