@@ -266,6 +266,8 @@ class KafkaPythonMember(Member):
             heartbeat_interval_ms=HEARTBEAT_MS,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            # One that joins before it has heard of the topic is assigned nothing, until it asks again.
+            metadata_max_age_ms=2_000,
         )
         self._consumer.subscribe([self.topic], listener=Listener())
 
