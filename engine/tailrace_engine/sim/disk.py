@@ -1,8 +1,9 @@
 """A disk in memory, with the faults of a real one, from a seed.
 
 It keeps two contents of each file: what readers see, and what a power cut leaves. A write becomes visible and durable
-when it completes (under `immediate`: visible at once, durable at the next sync). Whatever is under way at a power cut
-survives sector by sector, by chance: torn writes, lost writes and writes that overtook one another all come from that.
+when it completes. Under `immediate` it becomes visible then, or at once with write_now, and durable at the next sync;
+writes and syncs go one by one. Whatever is under way at a power cut survives sector by sector, by chance: torn writes,
+lost writes and writes that overtook one another all come from that.
 """
 
 import errno
@@ -68,6 +69,8 @@ class SimDisk:
         self._volatile: dict[int, tuple[int, int, bytes]] = {}
         """Writes that a power cut may take: number, position, bytes; in the order they were begun."""
         self._next_id = 0
+        self._queue_end = 0.0
+        """When the last of the queue's operations ends, of `immediate`'s writes and syncs."""
         self._closed = False
 
     # Faults.
@@ -165,7 +168,7 @@ class SimDisk:
             self._on_event(f"wrote {length} at {number}:{position}")
             on_done(None)
 
-        self._later(finish)
+        self._later(finish, in_order=self.immediate)
 
     def write_now(self, number: int, view: memoryview, position: int) -> None:
         assert self.immediate
@@ -185,11 +188,12 @@ class SimDisk:
                 on_done(self.sync_failure)
                 return
             for write_id in covered:
-                self._settle(write_id)
+                if write_id in self._volatile:  # it has not failed
+                    self._settle(write_id)
             self._on_event("synced")
             on_done(None)
 
-        self._later(finish)
+        self._later(finish, in_order=True)
 
     def read(self, number: int, position: int, length: int) -> bytes:
         data = bytes(self.files[number][position : position + length])
@@ -224,12 +228,17 @@ class SimDisk:
             return self.write_failure
         return OSError(errno.EIO, "short write to the WAL") if self.short_writes else None
 
-    def _later(self, callback: Callable[[], None]) -> None:
+    def _later(self, callback: Callable[[], None], in_order: bool = False) -> None:
         if self._closed:
             return
+        seconds = self._random.uniform(*self.delay_seconds)
+        if in_order:
+            now = self._loop.time()
+            self._queue_end = max(self._queue_end, now) + seconds
+            seconds = self._queue_end - now
 
         def unless_closed() -> None:
             if not self._closed:
                 callback()
 
-        self._loop.call_later(self._random.uniform(*self.delay_seconds), unless_closed)
+        self._loop.call_later(seconds, unless_closed)
