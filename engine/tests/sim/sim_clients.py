@@ -42,6 +42,9 @@ CONFIGS = (
     {"retention.ms": "-1"},
     {"retention.bytes": "40000", "retention.ms": "-1"},
     {"retention.ms": "600000"},
+    {"retention.ms": "5000", "message.timestamp.type": "LogAppendTime"},
+    {"retention.ms": "600000", "compression.type": "gzip"},
+    {"retention.ms": "-1", "compression.type": "lz4", "message.timestamp.type": "LogAppendTime"},
 )
 
 
@@ -80,10 +83,10 @@ class Reply:
     def __init__(self, waiting: "Request") -> None:
         self.waiting = waiting
         self.durable = False
-        self.base = -1
+        self.base = self.append_time_ms = -1
 
     def on_appended(self, ordinal: int, base_offset: int, log_append_time_ms: int) -> None:
-        self.base = base_offset
+        self.base, self.append_time_ms = base_offset, log_append_time_ms
 
     def on_durable(self) -> None:
         self.durable = True
@@ -177,7 +180,8 @@ class Producer(Client):
             request.replies.append(reply)
             try:
                 partition = engine.partition_by_id(self.topic.topic_id, self.partition)
-                reply.base, _ = engine.append(partition, memoryview(bytearray(sent.data)), reply, len(request.replies))
+                data = memoryview(bytearray(sent.data))
+                reply.base, reply.append_time_ms = engine.append(partition, data, reply, len(request.replies))
             except TailraceError as refused:
                 request.replies.pop()
                 error = refused
@@ -205,7 +209,7 @@ class Producer(Client):
             if not reply.durable:
                 break
             assert self.model is not None
-            self.model.acknowledge(reply.base, sent, self.name)
+            self.model.acknowledge(reply.base, reply.append_time_ms, sent, self.name)
             self.acknowledged_end = reply.base + sent.record_count
             acknowledged += 1
         del self.outstanding[:acknowledged]

@@ -20,6 +20,7 @@ from tailrace_core.errors import (
     GroupIdNotFound,
     IllegalGeneration,
     MemberIdRequired,
+    NotCoordinator,
     RebalanceInProgress,
     TailraceError,
     UnknownMemberId,
@@ -28,6 +29,7 @@ from tailrace_core.ids import TopicId
 from tailrace_engine.coordinator.group_messages import (
     CommitOffsets,
     CommittedOffsets,
+    DeleteGroup,
     FetchedOffsets,
     FetchOffsets,
     Heartbeat,
@@ -71,13 +73,28 @@ class GroupModel:
     owners: dict[Place, str] = field(default_factory=dict)
     """In that generation: member ids, or instance ids where members are static."""
     offsets: dict[Place, Committed] = field(default_factory=dict)
+    deletions_in_doubt: int = 0
+    """While there are any, offsets may be there or not."""
+    times_forgotten: int = 0
 
     def forget(self) -> None:
-        """A power cut took what was acknowledged, as wal.sync=interval allows."""
+        """It was deleted, or a power cut took what was acknowledged, as wal.sync=interval allows."""
+        self.times_forgotten += 1
         self.generation = -1
         self.owners = {}
         for offset in self.offsets.values():
             offset.known = -1
+
+    def begin_life(self) -> None:
+        """Nobody will hear any more what became of a deletion."""
+        if self.deletions_in_doubt:
+            self.deletions_in_doubt = 0
+            self.forget()
+
+    def on_deleted(self, outcome: TailraceError | None) -> None:
+        self.deletions_in_doubt -= 1
+        if outcome is None or isinstance(outcome, NotCoordinator):
+            self.forget()
 
     def on_joined(self, generation: int) -> None:
         if generation < self.generation:
@@ -285,11 +302,13 @@ class Member(Client):
             return
         asked = tuple((topic.name, place[0], place[1]) for place, topic in topics)
         known = [self.model.offsets.setdefault(place, Committed()).known for place, _ in topics]
+        times_forgotten = self.model.times_forgotten
 
         def watch(outcome: FetchedOffsets) -> None:
+            is_known = self.model.times_forgotten == times_forgotten and not self.model.deletions_in_doubt
             for (place, _), before, fetched in zip(topics, known, outcome.offsets, strict=True):
                 if fetched.error is None and self.world.stands(place[0]):
-                    self.model.on_fetched(place, fetched.offset, before)
+                    self.model.on_fetched(place, fetched.offset, before if is_known else -1)
 
         await self.ask(FetchOffsets(self.group_id, self.member_id, -1, asked), watch)
 
@@ -302,6 +321,46 @@ class Member(Client):
             self.say("dies")
         self.forget()
         await self.pause(4.0)
+
+
+class Standalone(Member):
+    """Commits offsets of a group of its own, which it never joins, and deletes the group now and then."""
+
+    def __init__(self, world: "World", name: str, group_id: str) -> None:
+        super().__init__(world, name, group_id, is_static=False)
+
+    async def run(self) -> None:
+        while True:
+            await self.pause(2.0)
+            found = self.some_partition()
+            if found is None:
+                continue
+            self.places = [(found[0].topic_id, found[1])]
+            what = self.random.random()
+            try:
+                if what < 0.5:
+                    await self.commit()
+                elif what < 0.8:
+                    await self.fetch_offsets()
+                else:
+                    await self.delete()
+            except RebalanceInProgress:
+                continue
+            except CoordinatorNotAvailable:
+                await self.make_topic()
+            except TailraceError as error:
+                self.say(f"is told {type(error).__name__}")
+
+    async def delete(self) -> None:
+        """Does not wait for the answer."""
+        await self.network()
+        self.say(f"deletes {self.group_id}")
+        self.model.deletions_in_doubt += 1
+        self.world.groups.ask(self.group_id, DeleteGroup(self.group_id), self.on_deleted)
+
+    def on_deleted(self, outcome: TailraceError | None) -> None:
+        self.say(f"deletion of {self.group_id}: {type(outcome).__name__}")
+        self.model.on_deleted(outcome)
 
 
 def encoded(places: list[Place]) -> bytes:

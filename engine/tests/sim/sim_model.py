@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from tailrace_core.batch import Buffer, batch_spans, read_header
+from tailrace_core.batch import HEADER_BYTES, Buffer, batch_spans, read_header
 from tailrace_core.ids import TopicId
+from tailrace_engine.log import codecs
 
 Fail = Callable[[str], NoReturn]
 
@@ -32,6 +33,16 @@ class Fact:
     end: int
     sent: Sent
     leader_epoch: int | None = None
+    max_timestamp_ms: int | None = None
+    """The producer's, or when it was appended."""
+
+
+def identity(batch: Buffer) -> bytes:
+    """What no broker changes: not the offset, leader epoch, type of timestamps, largest timestamp, nor the codec."""
+    view = memoryview(batch)
+    codec = view[22] & 7
+    records = view[HEADER_BYTES:]
+    return b"".join([view[23:35], view[43:HEADER_BYTES], codecs.inflate(codec, records, 1 << 20) if codec else records])
 
 
 @dataclass
@@ -41,7 +52,7 @@ class PartitionModel:
     name: str
     fail: Fail
     sent: dict[bytes, Sent] = field(default_factory=dict)
-    """By the bytes that no broker changes."""
+    """By identity."""
     facts: dict[int, Fact] = field(default_factory=dict)
     bases: list[int] = field(default_factory=list)
     acknowledged_end: int = 0
@@ -53,6 +64,8 @@ class PartitionModel:
     retention_ms_least: int | None = None
     """The least retention.ms that was ever asked for; None is for ever."""
     retention_bytes_set: bool = False
+    append_time_set: bool = False
+    """message.timestamp.type=LogAppendTime was asked for."""
     has_lost: bool = False
     """A power cut took what was acknowledged, as wal.sync=interval allows."""
 
@@ -65,9 +78,16 @@ class PartitionModel:
             self.facts.pop(self.bases.pop()).sent.first_base = None
 
     def send(self, sent: Sent) -> None:
-        self.sent[sent.data[21:]] = sent
+        self.sent[identity(sent.data)] = sent
 
-    def learn(self, base: int, sent: Sent, who: str, leader_epoch: int | None = None) -> None:
+    def learn(
+        self,
+        base: int,
+        sent: Sent,
+        who: str,
+        leader_epoch: int | None = None,
+        max_timestamp_ms: int | None = None,
+    ) -> None:
         """A client knows that the batch is at base."""
         fact = self.facts.get(base)
         end = base + sent.record_count
@@ -96,9 +116,20 @@ class PartitionModel:
             if fact.leader_epoch not in (None, leader_epoch):
                 self.fail(f"{self.name}: the batch at {base} has epoch {leader_epoch}, it had {fact.leader_epoch}")
             fact.leader_epoch = leader_epoch
+        if max_timestamp_ms is not None:
+            if fact.max_timestamp_ms not in (None, max_timestamp_ms):
+                self.fail(
+                    f"{self.name}: {who} has time {max_timestamp_ms} of the batch at {base}, it had "
+                    f"{fact.max_timestamp_ms}"
+                )
+            fact.max_timestamp_ms = max_timestamp_ms
 
-    def acknowledge(self, base: int, sent: Sent, who: str) -> None:
-        self.learn(base, sent, who)
+    def acknowledge(self, base: int, append_time_ms: int, sent: Sent, who: str) -> None:
+        """append_time_ms: -1 where the producer's time stays, and for a duplicate, whose time is not told."""
+        time_ms: int | None = append_time_ms
+        if append_time_ms < 0:
+            time_ms = None if self.append_time_set else sent.max_timestamp_ms
+        self.learn(base, sent, who, max_timestamp_ms=time_ms)
         self.acknowledged_end = max(self.acknowledged_end, base + sent.record_count)
 
     def may_be_forgotten(self, offset: int) -> bool:
@@ -111,7 +142,7 @@ class PartitionModel:
         for buffer in buffers:
             for start, size, base in batch_spans(buffer):
                 header = read_header(buffer, start)
-                sent = self.sent.get(bytes(memoryview(buffer)[start + 21 : start + size]))
+                sent = self.sent.get(identity(memoryview(buffer)[start : start + size]))
                 if sent is None:
                     self.fail(f"{self.name}: {who} read a batch at {base} that nobody sent")
                 is_next = base == position if position != offset else base <= offset < header.end_offset
@@ -119,7 +150,7 @@ class PartitionModel:
                     self.fail(
                         f"{self.name}: {who} read a batch from {base} to {header.end_offset} at offset {position}"
                     )
-                self.learn(base, sent, who, header.leader_epoch)
+                self.learn(base, sent, who, header.leader_epoch, header.max_timestamp_ms)
                 position = header.end_offset
         return position
 
@@ -130,9 +161,8 @@ class PartitionModel:
             fact = self.facts[base]
             if fact.end > log_start or fact.end <= self.log_start or fact.end <= self.deletable_end:
                 continue
-            aged = (
-                self.retention_ms_least is not None
-                and fact.sent.max_timestamp_ms < newest_now_ms - self.retention_ms_least
+            aged = self.retention_ms_least is not None and (
+                fact.max_timestamp_ms is None or fact.max_timestamp_ms < newest_now_ms - self.retention_ms_least
             )
             if not aged and not self.retention_bytes_set:
                 self.fail(

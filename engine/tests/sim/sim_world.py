@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from engine_support import NOW_MS, SeededEntropy
 from sim_clients import Admin, Auditor, Client, Consumer, Producer
 from sim_faults import SKEW_MS_MAX, Faults
-from sim_groups import REBALANCE_MS, SESSION_MS, GroupModel, Member
+from sim_groups import REBALANCE_MS, SESSION_MS, GroupModel, Member, Standalone
 from sim_metadata import SimMetadataStore
 from sim_model import PartitionModel, TopicModel
 
@@ -122,16 +122,18 @@ class World:
         names = [f"t{number}" for number in range(random.choice([1, 2, 3]))]
         self.producers = [Producer(self, f"producer{n}", idempotent=n > 0) for n in range(random.choice([2, 4]))]
         group_ids = ["g0", "g1"][: random.choice([1, 1, 2])]
-        self.groups_of = {group_id: GroupModel(group_id, self.fail) for group_id in group_ids}
+        self.groups_of = {group_id: GroupModel(group_id, self.fail) for group_id in [*group_ids, "alone"]}
         static = random.choice([0, 0, 2])
         self.members = [
             Member(self, f"{group_id}.member{n}", group_id, n < static) for group_id in group_ids for n in range(3)
         ]
+        self.standalone = Standalone(self, "standalone", "alone")
         self.admin = Admin(self, "admin", names)
         self.clients: list[Client] = [
             *self.producers,
             *[Consumer(self, f"consumer{n}") for n in range(2)],
             *self.members,
+            self.standalone,
             self.admin,
         ]
         self.lives = 0
@@ -273,6 +275,8 @@ class World:
             self.fail(
                 f"recovery took WAL groups up to sequence {taken}, {self._next_sequence - 1} was the last written"
             )
+        for group in self.groups_of.values():
+            group.begin_life()
         if self._has_lost:
             self._forget_what_was_lost()
         begun = await self.membership.start_broker(1, None, {"PLAINTEXT": ("127.0.0.1", 9092)})
@@ -340,7 +344,7 @@ class World:
         await self._until("all that was sent is acknowledged, and all was read", lambda: all(t.done() for t in waiting))
         running[self.admin.name].cancel()
         await self._until("all members are in one generation", self._groups_are_settled)
-        for member in self.members:
+        for member in [*self.members, self.standalone]:
             running[member.name].cancel()
         await asyncio.sleep((SESSION_MS + REBALANCE_MS) / 500)  # their groups become empty
         await self._until("everything is uploaded", lambda: not engine.unuploaded)
@@ -362,7 +366,7 @@ class World:
         for group_id, model in self.groups_of.items():
             members = [member for member in self.members if member.group_id == group_id]
             generations = {member.generation if member.is_settled else -1 for member in members}
-            if len(generations) > 1 or min(generations) < max(model.generation, 0):
+            if len(generations) > 1 or min(generations, default=0) < max(model.generation, 0):
                 return False
         return True
 
@@ -532,6 +536,7 @@ def _ask(model: PartitionModel, configs: Mapping[str, str]) -> None:
         least = model.retention_ms_least
         model.retention_ms_least = retention_ms if least is None else min(least, retention_ms)
     model.retention_bytes_set |= "retention.bytes" in configs
+    model.append_time_set |= "message.timestamp.type" in configs
 
 
 class _LogToTrace(logging.Handler):

@@ -17,6 +17,7 @@ from tailrace_engine.log.producers import AppendedBatch
 from tailrace_engine.log.state import LogState
 from tailrace_engine.runtime.engine import Engine
 from tailrace_engine.runtime.partition import AppendWaiter, Partition
+from tailrace_engine.runtime.recompression import Recompression
 from tailrace_engine.runtime.shard_owner import ShardOwner
 from tailrace_engine.runtime.start import EngineStart
 from tailrace_engine.sim.trace import SimFailure
@@ -111,7 +112,7 @@ def test_an_end_of_the_log_forgotten_with_its_last_object_is_found(monkeypatch: 
         return load_extents_alone
 
     plant(monkeypatch, EngineStart, "load", around)
-    found("went back", "nothing was damaged")
+    found("went back", "nothing was damaged", "read a batch from")
 
 
 def test_a_duplicate_answered_before_its_original_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +163,20 @@ def test_a_tail_uploaded_beyond_the_high_watermark_is_found(monkeypatch: pytest.
     found("the high watermark is", "nothing was damaged")
 
 
+def test_a_batch_that_overtakes_others_when_it_is_compressed_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def around(on_done: Any) -> Any:
+        def to_the_front(self: Recompression, later: Any, *arguments: Any) -> None:
+            queue = self.queues[later.partition]
+            queue.remove(later)
+            queue.appendleft(later)
+            on_done(self, later, *arguments)
+
+        return to_the_front
+
+    plant(monkeypatch, Recompression, "_on_done", around)
+    found("sends its batches in order")
+
+
 def test_a_log_start_that_passes_what_is_to_be_kept_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "tailrace_engine.runtime.retention.plan_log_start",
@@ -176,7 +191,7 @@ def test_a_reply_from_a_coordinator_s_state_that_was_lost_is_found(monkeypatch: 
         ticket.on_answer(outcome)
 
     monkeypatch.setattr(ShardOwner, "_answer", answer_at_once)
-    found("has committed", "it was in")
+    found("has committed", "it was in", "gives partition")
 
 
 def test_sessions_on_the_wall_clock_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
