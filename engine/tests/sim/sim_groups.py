@@ -60,6 +60,8 @@ class Committed:
     newest_sent: int = 0
     known: int = -1
     """Acknowledged, or fetched."""
+    newest_deleted: int = -1
+    """Up to here it went with its group."""
 
 
 @dataclass
@@ -83,7 +85,7 @@ class GroupModel:
         self.generation = -1
         self.owners = {}
         for offset in self.offsets.values():
-            offset.known = -1
+            offset.known = offset.newest_deleted = -1
 
     def begin_life(self) -> None:
         """Nobody will hear any more what became of a deletion."""
@@ -91,10 +93,18 @@ class GroupModel:
             self.deletions_in_doubt = 0
             self.forget()
 
-    def on_deleted(self, outcome: TailraceError | None) -> None:
+    def begin_deletion(self) -> dict[Place, int]:
+        """What will be gone, for on_deleted."""
+        self.deletions_in_doubt += 1
+        return {place: offset.newest_sent for place, offset in self.offsets.items()}
+
+    def on_deleted(self, newest_sent: dict[Place, int], outcome: TailraceError | None) -> None:
         self.deletions_in_doubt -= 1
         if outcome is None or isinstance(outcome, NotCoordinator):
             self.forget()
+        if outcome is None:
+            for place, number in newest_sent.items():
+                self.offsets[place].newest_deleted = number
 
     def on_joined(self, generation: int) -> None:
         if generation < self.generation:
@@ -123,6 +133,8 @@ class GroupModel:
                 f"group {self.name} has committed {number} of partition {place[1]}, known was {known_before}, "
                 f"the newest that was sent {offset.newest_sent}"
             )
+        if 0 <= number <= offset.newest_deleted:
+            self.fail(f"group {self.name} was deleted, and has committed {number} of partition {place[1]} again")
         offset.known = max(offset.known, number)
 
 
@@ -355,12 +367,13 @@ class Standalone(Member):
         """Does not wait for the answer."""
         await self.network()
         self.say(f"deletes {self.group_id}")
-        self.model.deletions_in_doubt += 1
-        self.world.groups.ask(self.group_id, DeleteGroup(self.group_id), self.on_deleted)
+        newest_sent = self.model.begin_deletion()
 
-    def on_deleted(self, outcome: TailraceError | None) -> None:
-        self.say(f"deletion of {self.group_id}: {type(outcome).__name__}")
-        self.model.on_deleted(outcome)
+        def on_answer(outcome: TailraceError | None) -> None:
+            self.say(f"is told {type(outcome).__name__} for the deletion")
+            self.model.on_deleted(newest_sent, outcome)
+
+        self.world.groups.ask(self.group_id, DeleteGroup(self.group_id), on_answer)
 
 
 def encoded(places: list[Place]) -> bytes:

@@ -5,6 +5,7 @@ lost an eye.
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -221,3 +222,12 @@ def test_a_partition_given_to_two_members_of_one_generation_is_found(monkeypatch
 
     plant(monkeypatch, ClassicGroup, "_assign", around)
     found("gives partition")
+
+
+def test_a_deleted_group_whose_offsets_come_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def around(forget_group: Any) -> Any:
+        nothing = SimpleNamespace(topic_names=lambda: ())
+        return lambda self, group_id, offsets, ticket: forget_group(self, group_id, nothing, ticket)
+
+    plant(monkeypatch, GroupShard, "_forget_group", around)
+    found("was deleted, and has committed")
