@@ -96,7 +96,7 @@ class Broker:
     name = "external"
     bounds_memory = False
     """Whether the system promises a bound on its resident memory (a JVM takes its heap)."""
-    ready_timeout = 30.0
+    ready_timeout = 60.0
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
