@@ -214,6 +214,8 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
         (
             _one("Groups, by state", "none", _now("tailrace_groups", "{{state}}")),
             _one("Members", "none", _now("tailrace_group_members")),
+            _one("Memory of members", "bytes", _now("tailrace_group_member_bytes")),
+            _one("Member ids not joined with yet", "none", _now("tailrace_group_pending_members")),
             _one("Committed offsets", "none", _now("tailrace_group_offsets")),
             _one("Records of coordinators", "cps", _rate("tailrace_coordinator_appended_records_total", "topic")),
             _one("Loading", "none", _now("tailrace_coordinator_loading", "{{topic}}")),
