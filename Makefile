@@ -86,7 +86,7 @@ bench: .venv/.compat ## measure beside Apache Kafka and render the table and plo
 bench-smoke: .venv/.compat ## every load of the bench, very small, on Tailrace alone
 	$(BIN)/python bench/run.py --smoke $(ARGS)
 
-docs: .venv/.run ## render config/ and docs/metrics.md from the code
+docs: .venv/.run ## render config/, docs/metrics.md and docs/configs.md from the code
 	$(BIN)/python -m tailrace_core.render
 
 wheel: .venv/.run ## build a wheel, install it in a fresh environment elsewhere and run it there
