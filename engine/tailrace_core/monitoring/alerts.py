@@ -66,8 +66,7 @@ ALERTS: Final = (
         "0m",
         "page",
         "{{ $value }} partitions are not served because their data is damaged",
-        "`tailrace admin brokers describe` names them and the damage. "
-        "What the WAL still had is in quarantine/: ARCHITECTURE.md, section 5.",
+        "`tailrace admin brokers describe` names them and the damage. What to do: docs/operations.md, Damaged data.",
     ),
     Alert(
         "TailraceCorruptData",
