@@ -158,6 +158,30 @@ def test_members_have_a_type_and_a_protocol_in_common(
     assert group.heartbeat() == ErrorCode.none
 
 
+@pytest.mark.parametrize(
+    ("protocol_type", "protocol", "metadata"),
+    [
+        ("connect", "sessioned", b"\x00\x02not a consumer's"),
+        ("connect", "default", b""),
+        ("sr", "v0", b'{"host":"registry","port":8081,"master_eligibility":true}'),
+    ],
+)
+def test_groups_of_other_types_are_kept_as_they_say(
+    group: Group, protocol_type: str, protocol: str, metadata: bytes
+) -> None:
+    joined = group.join_twice(protocol_type=protocol_type, protocols=[(protocol, metadata)])
+    assert (joined.error_code, joined.protocol_type, joined.protocol_name) == (ErrorCode.none, protocol_type, protocol)
+    assert [bytes(one.metadata) for one in joined.members] == [metadata]
+    synced = group.sync({group.member_id: b"\x01any"}, protocol_type=protocol_type, protocol_name=protocol)
+    assert (synced.error_code, bytes(synced.assignment)) == (ErrorCode.none, b"\x01any")
+    assert group.heartbeat() == ErrorCode.none
+    found = group.describe(version=5)
+    assert (found.group_state, found.protocol_type, found.protocol_data) == ("Stable", protocol_type, protocol)
+    assert [bytes(one.member_metadata) for one in found.members] == [metadata]
+    mixed = group.join(member_id="", protocol_type="consumer", protocols=[(protocol, metadata)])
+    assert mixed.error_code == ErrorCode.inconsistent_group_protocol
+
+
 def test_the_protocol_is_the_one_that_most_prefer_of_those_that_all_support(new_member: NewMember) -> None:
     first, second, third = new_member(), new_member(), new_member()
     preferences = {
