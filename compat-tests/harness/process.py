@@ -50,6 +50,9 @@ class Setting(enum.StrEnum):
     WAL_CAPACITY_BYTES = "wal.capacity_bytes"
     UPLOAD_PRESSURE_RATIO = "upload.pressure_ratio"
     LOG_RETENTION_CHECK_INTERVAL_MS = "log.retention.check.interval.ms"
+    CACHE_COLD_BYTES = "cache.cold_bytes"
+    READ_AHEAD_BYTES_MAX = "cache.read_ahead_bytes_max"
+    READ_AHEAD_BUDGET_BYTES = "cache.read_ahead_budget_bytes"
     SWEEP_INTERVAL_MS = "object_store.sweep_interval_ms"
     DELETE_GRACE_MS = "object_store.delete_grace_ms"
 

@@ -29,10 +29,14 @@ SETTINGS: dict[Setting, str | int] = {
     Setting.UPLOAD_BYTES: 4 * MIB,
     Setting.UPLOAD_INTERVAL_MS: 2_000,
     Setting.LOG_RETENTION_CHECK_INTERVAL_MS: 5_000,
+    Setting.CACHE_COLD_BYTES: 8 * MIB,
+    Setting.READ_AHEAD_BYTES_MAX: 4 * MIB,
+    Setting.READ_AHEAD_BUDGET_BYTES: 8 * MIB,
     Setting.SWEEP_INTERVAL_MS: 5_000,
     Setting.DELETE_GRACE_MS: 10_000,
 }
-"""Small, so that in minutes everything comes round: eviction, uploads, reads from the store, deletion."""
+"""Small, so that in minutes everything comes round: eviction, uploads, reads from the store, deletion; and that caches
+are full soon, whose filling would look like a leak."""
 RESTARTS = ((0.40, "SIGTERM"), (0.475, "kill -9"), (0.55, "SIGTERM"), (0.625, "kill -9"))
 """Each at a share of the time."""
 
