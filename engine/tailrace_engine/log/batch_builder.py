@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 from crc32c import crc32c
 
 from tailrace_core.batch import CRC_POSITION, CRC_START, HEADER, HEADER_BYTES, LOG_OVERHEAD_BYTES
+from tailrace_engine.log.varints import encoded_varint
 
 RECORD_OVERHEAD_BYTES_MAX: Final = 23
 """What a record takes besides its key and value, at most: four varints of five bytes, and three single bytes."""
@@ -18,24 +19,10 @@ KeyAndValue: TypeAlias = tuple[bytes, bytes | None, *tuple[Any, ...]]
 """A record; None is a null value. What stands after the two is not looked at."""
 _CRC: Final = Struct(">I")
 
-
-def _varint(value: int) -> bytes:
-    """Zigzag, as all varints of a record."""
-    value <<= 1
-    if value < 0:
-        value = ~value
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-_VARINTS: Final = tuple(_varint(value) for value in range(8192))
+_VARINTS: Final = tuple(encoded_varint(value) for value in range(8192))
 """All of one and two bytes."""
 _TABLE_END: Final = len(_VARINTS)
-_NULL: Final = _varint(-1)
+_NULL: Final = encoded_varint(-1)
 
 
 def bytes_max(records: Iterable[KeyAndValue]) -> int:
@@ -70,18 +57,20 @@ class BatchBuilder:
             key_size = len(key)
             # Attributes and timestamp delta are zero.
             head = b"\0\0%b%b%b" % (
-                varints[delta] if delta < end else _varint(delta),
-                varints[key_size] if key_size < end else _varint(key_size),
+                varints[delta] if delta < end else encoded_varint(delta),
+                varints[key_size] if key_size < end else encoded_varint(key_size),
                 key,
             )
             if value is None:
                 size = len(head) + 2
-                append(b"%b%b%b\0" % (varints[size] if size < end else _varint(size), head, _NULL))
+                append(b"%b%b%b\0" % (varints[size] if size < end else encoded_varint(size), head, _NULL))
             else:
                 value_size = len(value)
-                value_length = varints[value_size] if value_size < end else _varint(value_size)
+                value_length = varints[value_size] if value_size < end else encoded_varint(value_size)
                 size = len(head) + len(value_length) + value_size + 1
-                append(b"%b%b%b%b\0" % (varints[size] if size < end else _varint(size), head, value_length, value))
+                append(
+                    b"%b%b%b%b\0" % (varints[size] if size < end else encoded_varint(size), head, value_length, value)
+                )
             delta += 1
         self.record_count = delta
         self.bytes_max += added_bytes_max

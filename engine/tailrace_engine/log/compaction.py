@@ -47,6 +47,7 @@ from tailrace_core.batch import (
 )
 from tailrace_core.errors import DataCorrupt
 from tailrace_engine.log.records import inflate
+from tailrace_engine.log.varints import encoded_varint, read_varint
 
 DIRTY_EXTENTS_MAX: Final = 64
 """So many uploads are merged, however small: a replay reads each by itself."""
@@ -234,16 +235,16 @@ def _rewritten(
     parts: list[bytes] = []
     max_timestamp_ms = NO_TIMESTAMP
     for start, end in left:
-        _, attributes_at = _varint(body, start)
-        delta_ms, rest = _varint(body, attributes_at + 1)
+        _, attributes_at = read_varint(body, start)
+        delta_ms, rest = read_varint(body, attributes_at + 1)
         max_timestamp_ms = max(max_timestamp_ms, header.base_timestamp_ms + delta_ms)
         if shift_ms:
             record = b"%b%b%b" % (
                 body[attributes_at : attributes_at + 1],
-                _encoded_varint(delta_ms + shift_ms),
+                encoded_varint(delta_ms + shift_ms),
                 body[rest:end],
             )
-            parts += (_encoded_varint(len(record)), record)
+            parts += (encoded_varint(len(record)), record)
         else:
             parts.append(body[start:end])
     if attributes & LOG_APPEND_TIME_BIT:
@@ -278,7 +279,7 @@ def _records(data: bytes, position: int, end: int, count: int) -> list[tuple[int
                 position += 1
                 length >>= 1
             else:
-                length, position = _varint(data, position)
+                length, position = read_varint(data, position)
             record_end = position + length
             position += 1  # the attributes
             while data[position] > 0x7F:  # the timestamp delta
@@ -292,7 +293,7 @@ def _records(data: bytes, position: int, end: int, count: int) -> list[tuple[int
                 position += 1
                 length = (length >> 1) ^ -(length & 1)
             else:
-                length, position = _varint(data, position)
+                length, position = read_varint(data, position)
             key = None
             if length >= 0:
                 key = data[position : position + length]
@@ -307,30 +308,6 @@ def _records(data: bytes, position: int, end: int, count: int) -> list[tuple[int
     if position != end:
         raise DataCorrupt(f"{count} records end at byte {position} of {end}")
     return records
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """A zigzag varint of up to ten bytes, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (value >> 1) ^ -(value & 1), position
-        shift += 7
-        if shift > 63:
-            raise DataCorrupt("a varint of more than ten bytes")
-
-
-def _encoded_varint(value: int) -> bytes:
-    value = (value << 1) ^ (value >> 63)
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 # --- which extents

@@ -9,6 +9,7 @@ from typing import Final
 from tailrace_core.batch import HEADER_BYTES, LOG_APPEND_TIME_BIT, BatchHeader, Buffer, read_header
 from tailrace_core.errors import DataCorrupt, InvalidRecord, MessageTooLarge, RecordsRefused
 from tailrace_engine.log import codecs
+from tailrace_engine.log.varints import read_varint
 
 _NULL_LENGTH: Final = 0x01
 """The varint of -1."""
@@ -31,10 +32,10 @@ def timestamps(batch: Buffer, inflated: Buffer | None = None) -> Iterator[tuple[
     position = 0
     try:
         for _ in range(header.record_count):
-            length, position = _varint(body, position)
+            length, position = read_varint(body, position)
             end = position + length
-            timestamp_delta, position = _varint(body, position + 1)
-            offset_delta, position = _varint(body, position)
+            timestamp_delta, position = read_varint(body, position + 1)
+            offset_delta, position = read_varint(body, position)
             timestamp_ms = header.max_timestamp_ms if is_appended_time else header.base_timestamp_ms + timestamp_delta
             yield header.base_offset + offset_delta, timestamp_ms
             if not position <= end <= len(body):
@@ -66,7 +67,7 @@ def keys_and_values(batch: Buffer, header: BatchHeader) -> Iterator[tuple[bytes 
                 length = (length & 0x7F | data[position] << 7) >> 1
                 position += 1
             else:
-                length, position = _varint(data, position - 1)
+                length, position = read_varint(data, position - 1)
             end = position + length
             position += 1  # the attributes
             while data[position] > 0x7F:  # the timestamp delta
@@ -78,7 +79,7 @@ def keys_and_values(batch: Buffer, header: BatchHeader) -> Iterator[tuple[bytes 
             length = data[position]
             position += 1
             if length > 0x7F:
-                length, position = _varint(data, position - 1)
+                length, position = read_varint(data, position - 1)
             else:
                 length = (length >> 1) ^ -(length & 1)
             key = None
@@ -88,7 +89,7 @@ def keys_and_values(batch: Buffer, header: BatchHeader) -> Iterator[tuple[bytes 
             length = data[position]
             position += 1
             if length > 0x7F:
-                length, position = _varint(data, position - 1)
+                length, position = read_varint(data, position - 1)
             else:
                 length = (length >> 1) ^ -(length & 1)
             value = None
@@ -120,7 +121,7 @@ def check_keys(batch: Buffer, place: str, inflated_bytes_max: int) -> None:
     without = []
     try:
         for index in range(header.record_count):
-            length, position = _varint(data, position)
+            length, position = read_varint(data, position)
             end = position + length
             position += 1  # the attributes
             while data[position] > 0x7F:  # the timestamp delta
@@ -146,21 +147,3 @@ def inflate(codec: int, body: memoryview) -> Buffer:
         return codecs.inflate(codec, body, INFLATED_BYTES_MAX)
     except codecs.Uninflatable as error:
         raise DataCorrupt(f"a batch cannot be inflated: {error}") from error
-
-
-def _uvarint(buffer: bytes | memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = buffer[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise DataCorrupt("a varint of more than 10 bytes")
-
-
-def _varint(buffer: bytes | memoryview, position: int) -> tuple[int, int]:
-    value, position = _uvarint(buffer, position)
-    return (value >> 1) ^ -(value & 1), position

@@ -122,8 +122,7 @@ class ShardOwner:
         ticket = Ticket(on_answer)
         self._held[ticket] = None
         try:
-            clock = host.clock
-            now = Now(int(clock.monotonic() * 1000), clock.now_ms())
+            now = self._now()
             self._take(self.shard.decide(request, ticket, now))
             deadline_ms = self.shard.next_deadline_ms(now)
             if deadline_ms is not None and deadline_ms < self._armed_ms and not self.closed:
