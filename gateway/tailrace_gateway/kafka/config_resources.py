@@ -4,12 +4,16 @@ Each resource is changed or refused by itself; one that is there twice is refuse
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from tailrace_core.errors import InvalidRequest, TailraceError
 from tailrace_core.membership import ConfigChange, ConfigResource, ResourceType
+from tailrace_gateway.errors import kafka_code
 from tailrace_gateway.kafka import broker_loggers
 from tailrace_gateway.kafka.context import Call
+
+A = TypeVar("A")
 
 
 def resource_of(number: int, name: str) -> ConfigResource:
@@ -52,3 +56,13 @@ async def alter(
     except TailraceError as error:
         return error
     return None
+
+
+def answer_of(response: Callable[..., A], asked: Any, failed: TailraceError | None) -> A:
+    """What a request to alter is told of one resource that it named; both APIs have these fields."""
+    return response(
+        error_code=0 if failed is None else kafka_code(failed),
+        error_message=None if failed is None else str(failed),
+        resource_type=asked.resource_type,
+        resource_name=asked.resource_name,
+    )

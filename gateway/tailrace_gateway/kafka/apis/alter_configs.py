@@ -4,8 +4,7 @@ KIP-133. What a resource has and the request does not name is removed. Deprecate
 """
 
 from tailrace_core.membership import ConfigChange
-from tailrace_gateway.errors import kafka_code
-from tailrace_gateway.kafka.config_resources import alter, refuse_repeated
+from tailrace_gateway.kafka.config_resources import alter, answer_of, refuse_repeated
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api
 from tailrace_gateway.kafka.schema.messages.alter_configs import (
@@ -27,14 +26,7 @@ async def handle(call: Call, request: AlterConfigsRequest) -> AlterConfigsRespon
             replaces=True,
             validate_only=request.validate_only,
         )
-        answers.append(
-            AlterConfigsResourceResponse(
-                error_code=0 if failed is None else kafka_code(failed),
-                error_message=None if failed is None else str(failed),
-                resource_type=asked.resource_type,
-                resource_name=asked.resource_name,
-            )
-        )
+        answers.append(answer_of(AlterConfigsResourceResponse, asked, failed))
     return AlterConfigsResponse(responses=answers)
 
 

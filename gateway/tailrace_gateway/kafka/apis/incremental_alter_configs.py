@@ -6,8 +6,7 @@ Resources are changed one after another, each wholly or not at all.
 
 from tailrace_core.errors import InvalidRequest, TailraceError
 from tailrace_core.membership import ConfigChange, ConfigOperation
-from tailrace_gateway.errors import kafka_code
-from tailrace_gateway.kafka.config_resources import alter, refuse_repeated
+from tailrace_gateway.kafka.config_resources import alter, answer_of, refuse_repeated
 from tailrace_gateway.kafka.context import Call
 from tailrace_gateway.kafka.routes import Api
 from tailrace_gateway.kafka.schema.messages.incremental_alter_configs import (
@@ -37,14 +36,7 @@ async def handle(call: Call, request: IncrementalAlterConfigsRequest) -> Increme
                     replaces=False,
                     validate_only=request.validate_only,
                 )
-        answers.append(
-            AlterConfigsResourceResponse(
-                error_code=0 if failed is None else kafka_code(failed),
-                error_message=None if failed is None else str(failed),
-                resource_type=asked.resource_type,
-                resource_name=asked.resource_name,
-            )
-        )
+        answers.append(answer_of(AlterConfigsResourceResponse, asked, failed))
     return IncrementalAlterConfigsResponse(responses=answers)
 
 
